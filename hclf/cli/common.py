@@ -1,0 +1,43 @@
+"""What every command shares: two consoles, JSON output, guarded files, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from hclf.errors import UsageError
+
+T = TypeVar("T")
+stdout = Console(soft_wrap=True)
+stderr = Console(stderr=True, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def note(message: str) -> None:
+    """Say something to the person on stderr."""
+    stderr.print(message, highlight=False, markup=False)
+
+
+def guard_output(path: Path | str | None, force: bool) -> None:
+    """Refuse to overwrite an existing file or folder unless `force` is set; "-" and None are stdout."""
+    if path is not None and str(path) != "-" and Path(path).exists() and not force:
+        raise UsageError(f"{path} exists; add -f to overwrite it")
+
+
+def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yield the items, with a progress bar on stderr when that is a terminal."""
+    if not stderr.is_terminal:
+        yield from items
+        return
+    from rich.progress import track
+
+    yield from track(items, description, total=total, console=stderr, transient=True)
