@@ -1,0 +1,96 @@
+"""Metrics as pure functions: of label sets in `sets`, of scores in `ranking`; a scorer for scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.sparse import csr_matrix, issparse
+
+from hclf.data import LabelResolver
+from hclf.errors import UsageError
+from hclf.labels import close, label_matrix
+from hclf.metrics.ranking import (
+    average_precision_macro,
+    average_precision_micro,
+    average_precision_per_node,
+    mean_average_precision,
+    precision_at_k,
+    ranked_lists,
+    recall_at_k,
+)
+from hclf.metrics.sets import (
+    Average,
+    document_scores,
+    exact_match,
+    hamming_loss,
+    hierarchical_precision_recall_f1,
+    level_scores,
+    macro_f1,
+    node_scores,
+    unknown_rate,
+)
+from hclf.taxonomy import Taxonomy
+
+__all__ = [
+    "average_precision_macro",
+    "average_precision_micro",
+    "average_precision_per_node",
+    "document_scores",
+    "exact_match",
+    "hamming_loss",
+    "hf_scorer",
+    "hierarchical_precision_recall_f1",
+    "level_scores",
+    "macro_f1",
+    "mean_average_precision",
+    "node_scores",
+    "precision_at_k",
+    "ranked_lists",
+    "recall_at_k",
+    "unknown_rate",
+]
+
+
+class Classifies(Protocol):
+    """What `hf_scorer` needs of an estimator: its taxonomy, and label sets for inputs."""
+
+    taxonomy_: Taxonomy
+
+    def predict(self, X: Any, /) -> Any:
+        """Return label sets of node ids, or an indicator matrix."""
+
+
+def hf_scorer(estimator: Classifies, X: Any, y: Any, average: Average = "micro") -> float:
+    """Return hF of a fitted classifier: `cross_val_score(model, X, y, scoring=hf_scorer)`.
+
+    Truth and prediction are closed under ancestors first; hF is that of `hierarchical_precision_recall_f1`. For
+    the example average pass `scoring=functools.partial(hf_scorer, average="example")`.
+
+    Args:
+        estimator: anything fitted with `taxonomy_` and `predict(X)`.
+        X: inputs, passed on to `predict`.
+        y: for each input its labels, as ids, names or paths (a plain string is one label), or a (documents,
+            nodes) indicator matrix.
+
+    Returns:
+        A float in [0, 1]; 0.0 when nothing is true or nothing predicted.
+
+    Raises:
+        DataError: a label that is not exactly one node of the taxonomy.
+        UsageError: an indicator matrix of another width, or another number of predictions than of labels.
+    """
+    taxonomy = estimator.taxonomy_
+    true, predicted = _closed(taxonomy, y), _closed(taxonomy, estimator.predict(X))
+    return hierarchical_precision_recall_f1(true, predicted, average).f1
+
+
+def _closed(taxonomy: Taxonomy, y: Any) -> csr_matrix[Any]:
+    """Return label sets or an indicator matrix as a closed label matrix."""
+    array: Any = y if issparse(y) or isinstance(y, np.ndarray) else None
+    if array is None or array.ndim == 1 or array.dtype.kind not in "buif":
+        resolve = LabelResolver(taxonomy)
+        return label_matrix(taxonomy, [map(resolve, [labels] if isinstance(labels, str) else labels) for labels in y])
+    if array.shape[1] != len(taxonomy):
+        raise UsageError(f"the label matrix has {array.shape[1]} columns, the taxonomy has {len(taxonomy)} nodes")
+    return close(taxonomy, csr_matrix(array, dtype=bool))

@@ -1,0 +1,240 @@
+"""Metrics of scores: how well true labels are ranked above the others, before any threshold.
+
+Scores have shape (documents, nodes) and are at least 0 (probabilities, or anything of the same order). They
+may be sparse: an entry that is absent, like one stored as 0.0, scores 0.0: the lowest, tied with all others of
+its kind. So `scores` and `csr_matrix(scores)` always give the same figures.
+
+Two views of the same scores:
+
+- as *thresholds* (`average_precision_micro`, `average_precision_per_node`): entries with equal scores cannot be
+  told apart and enter together, those of 0.0 last. Equal to scikit-learn's `average_precision_score`.
+- as *ranked lists*, one a document (`mean_average_precision`, `precision_at_k`, `recall_at_k`): the nodes that
+  score above 0.0, best first; equal scores in column order, which puts ancestors before descendants. A node
+  that scores 0.0 is not in the list. Documents without true labels have no ranking to judge and are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, issparse
+
+from hclf.errors import UsageError
+from hclf.metrics.sets import as_labels, mean, ratio
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class RankedLists(NamedTuple):
+    """Figures of the documents' ranked lists: MAP, and precision and recall after the first k, by k."""
+
+    map: float
+    precision: dict[int, float]
+    recall: dict[int, float]
+
+
+def average_precision_micro(true: Any, scores: Any) -> float:
+    """Return AU(PRC): average precision over all (document, node) pairs ranked together.
+
+    AP = sum over thresholds t of (R_t - R_(t-1)) P_t, with P_t and R_t the precision and recall of all pairs
+    that score at least t: the area under the pooled precision-recall curve (Vens, Struyf, Schietgat, Džeroski &
+    Blockeel, 2008) without interpolation (Davis & Goadrich, 2006), as C-HMCNN reports it (Giunchiglia &
+    Lukasiewicz, 2020). Equal to scikit-learn's `average_precision_score(average="micro")`, ties included.
+
+    Args:
+        true: (documents, nodes) label matrix.
+        scores: (documents, nodes) dense or CSR floats >= 0; absent entries are 0.0.
+
+    Returns:
+        A float in [0, 1]; for scores that are all equal, the share of true pairs. Nothing true: 0.0.
+
+    Raises:
+        UsageError: shapes differ, or scores are negative or NaN.
+
+    >>> average_precision_micro([[1, 0], [1, 1]], [[0.9, 0.1], [0.8, 0.1]])
+    0.9166666666666666
+    """
+    labels, stored, hit = _matched(true, scores)
+    one_group = np.zeros(stored.nnz, dtype=np.int64)
+    cells = labels.shape[0] * labels.shape[1]
+    return float(_average_precision(one_group, stored.data, hit, np.array([labels.nnz]), cells)[0])
+
+
+def average_precision_per_node(true: Any, scores: Any) -> Floats:
+    """Return for each node the average precision of the documents ranked by its score.
+
+    The formula of `average_precision_micro`, one column at a time.
+
+    Returns:
+        (nodes,) floats in [0, 1]; 0.0 for a node that is true nowhere. Raises as `average_precision_micro`.
+
+    >>> average_precision_per_node([[1, 0], [0, 1]], [[0.9, 0.5], [0.2, 0.5]]).tolist()
+    [1.0, 0.5]
+    """
+    labels, stored, hit = _matched(true, scores)
+    relevant = np.bincount(labels.indices, minlength=labels.shape[1])
+    return _average_precision(stored.indices, stored.data, hit, relevant, labels.shape[0])
+
+
+def average_precision_macro(true: Any, scores: Any) -> float:
+    """Return the mean average precision over the nodes that are true in at least one document.
+
+    The average area under the nodes' precision-recall curves of Vens et al. (2008), without interpolation;
+    scikit-learn's `average="macro"` over those nodes.
+
+    Returns:
+        A float in [0, 1]. Nothing true: 0.0. Raises as `average_precision_micro`.
+
+    >>> average_precision_macro([[1, 0], [0, 0]], [[0.9, 0.5], [0.2, 0.5]])
+    1.0
+    """
+    present = np.unique(as_labels(true).indices)
+    return mean(average_precision_per_node(true, scores)[present])
+
+
+def mean_average_precision(true: Any, scores: Any) -> float:
+    """Return MAP: the mean over documents of the average precision of the document's ranked list.
+
+    AP of a document = (1 / |T|) sum over ranks r that hold a true node of precision-at-r: the measure of
+    CodiEsp (Miranda-Escalada, Gonzalez-Agirre, Armengol-Estapé & Krallinger, 2020) and trec_eval. A true node
+    that is not in the list (score 0.0) adds nothing; equal scores rank in column order.
+
+    Returns:
+        A float in [0, 1]. Documents without truth are left out; if none is left: 0.0. Raises as
+        `average_precision_micro`.
+
+    >>> mean_average_precision([[1, 0, 1], [0, 0, 0]], [[0.9, 0.5, 0.2], [0.1, 0.2, 0.3]])
+    0.8333333333333333
+    """
+    return ranked_lists(true, scores, ks=()).map
+
+
+def precision_at_k(true: Any, scores: Any, k: int = 5) -> float:
+    """Return the mean over documents of the share of true nodes among the first k of its ranked list.
+
+    P@k = |T and first k| / k (Manning, Raghavan & Schütze, 2008, section 8.4). The denominator is k even where
+    a list or a label set is shorter, so 1.0 may be out of reach.
+
+    Returns:
+        A float in [0, 1]. Documents without truth are left out; if none is left: 0.0.
+
+    Raises:
+        UsageError: as `average_precision_micro`, or k is below 1.
+
+    >>> precision_at_k([[1, 0, 1]], [[0.9, 0.5, 0.2]], k=2)
+    0.5
+    """
+    return ranked_lists(true, scores, ks=(k,)).precision[k]
+
+
+def recall_at_k(true: Any, scores: Any, k: int = 5) -> float:
+    """Return the mean over documents of the share of its true nodes found among the first k of its ranked list.
+
+    R@k = |T and first k| / |T|; 1.0 is out of reach where a document has more than k true nodes.
+
+    Returns:
+        A float in [0, 1]. Documents without truth are left out; if none is left: 0.0.
+
+    Raises:
+        UsageError: as `average_precision_micro`, or k is below 1.
+
+    >>> recall_at_k([[1, 0, 1]], [[0.9, 0.5, 0.2]], k=1)
+    0.5
+    """
+    return ranked_lists(true, scores, ks=(k,)).recall[k]
+
+
+def ranked_lists(true: Any, scores: Any, ks: Sequence[int] = (1, 3, 5)) -> RankedLists:
+    """Return MAP, and P@k and R@k for several k, from one sorting of the scores.
+
+    Formulas, ranges and values on empty truth are those of `mean_average_precision`, `precision_at_k` and
+    `recall_at_k`.
+
+    >>> ranked_lists([[1, 0, 1]], [[0.9, 0.5, 0.2]], ks=(1, 3)).recall
+    {1: 0.5, 3: 1.0}
+    """
+    if any(k < 1 for k in ks):
+        raise UsageError(f"k must be at least 1, not {min(ks)}")
+    labels, stored, hit = _matched(true, scores)
+    n, starts = labels.shape[0], stored.indptr.astype(np.int64)
+    row = np.repeat(np.arange(n), np.diff(starts))
+    order = np.lexsort((-stored.data, row))  # stable, and columns are sorted: ties stay in column order
+    good = order[hit[order]]  # as stored, so rows and ranks need no second array
+    row_of_good = row[good]
+    rank = np.flatnonzero(hit[order]) - starts[row_of_good] + 1
+    found = np.arange(1, len(good) + 1) - np.searchsorted(row_of_good, row_of_good)  # rows ascend
+
+    judged = np.diff(labels.indptr) > 0
+    relevant = np.diff(labels.indptr)[judged]
+    precision_sums = np.bincount(row_of_good, weights=found / rank, minlength=n)[judged]
+    found_by = {k: np.bincount(row_of_good[rank <= k], minlength=n)[judged] for k in ks}
+    return RankedLists(
+        mean(precision_sums / relevant),
+        {k: mean(count / k) for k, count in found_by.items()},
+        {k: mean(count / relevant) for k, count in found_by.items()},
+    )
+
+
+def as_scores(scores: Any) -> csr_matrix[Any]:
+    """Return scores as canonical CSR floats without stored zeros; raises UsageError when negative or NaN."""
+    given: Any = scores if issparse(scores) else np.asarray(scores)
+    if given.dtype != np.float32:
+        given = given.astype(np.float64, copy=False)
+    stored: csr_matrix[Any] = csr_matrix(given)
+    if not stored.has_canonical_format or not stored.data.all():
+        stored = stored.copy()
+        stored.sum_duplicates()
+        stored.eliminate_zeros()
+    if not (stored.data > 0).all():  # also false for NaN
+        raise UsageError(
+            f"{int((~(stored.data > 0)).sum())} scores are negative or NaN; scores must be at least 0 "
+            "(a sigmoid makes them so and keeps their order)"
+        )
+    return stored
+
+
+def _matched(true: Any, scores: Any) -> tuple[csr_matrix[Any], csr_matrix[Any], NDArray[np.bool_]]:
+    """Return the labels, the scores, and for each stored score whether its label is true."""
+    labels, stored = as_labels(true), as_scores(scores)
+    if labels.shape != stored.shape:
+        raise UsageError(
+            f"truth is {labels.shape[0]} documents x {labels.shape[1]} nodes, "
+            f"the scores {stored.shape[0]} x {stored.shape[1]}; they must be of the same documents and nodes"
+        )
+    places = np.arange(1, stored.nnz + 1)  # from 1: a product of 0 would not be told from absence
+    numbered = csr_matrix((places, stored.indices, stored.indptr), shape=stored.shape)
+    hit = np.zeros(stored.nnz, dtype=bool)
+    hit[numbered.multiply(labels).tocsr().data - 1] = True
+    return labels, stored, hit
+
+
+def _average_precision(
+    group: NDArray[Any], score: NDArray[Any], hit: NDArray[np.bool_], relevant: NDArray[Any], size: int
+) -> Floats:
+    """Return the average precision of each group of `size` entries, of which only those above 0.0 are given.
+
+    Args:
+        group, score, hit: (stored,) group number, score and truth of each entry.
+        relevant: (groups,) true entries of each group, given or not.
+        size: entries of each group, given or not.
+    """
+    order = np.lexsort((-score, group))
+    group, score = group[order], score[order]
+    changes = (group[1:] != group[:-1]) | (score[1:] != score[:-1])
+    last = np.append(np.flatnonzero(changes), len(group) - 1) if len(group) else np.array([], dtype=np.int64)
+    block = group[last]  # entries tied in one group form a block; `last` is where each ends
+
+    found = np.cumsum(hit[order], dtype=np.int64)[last]
+    given = np.bincount(group, minlength=len(relevant))
+    given_true = np.bincount(group, weights=hit[order], minlength=len(relevant)).astype(np.int64)
+    new = np.diff(found, prepend=0)
+    found -= (np.cumsum(given_true) - given_true)[block]
+    rank = last + 1 - (np.cumsum(given) - given)[block]
+    area = np.bincount(block, weights=new * (found / rank), minlength=len(relevant)).astype(np.float64)
+    # All entries of 0.0 come last and together: recall 1 at precision relevant / size.
+    area += (relevant - given_true) * (relevant / max(size, 1))
+    return ratio(area, relevant)
