@@ -15,7 +15,7 @@ from hclf.taxonomy import Taxonomy
 Ints = NDArray[np.int64]
 
 
-def from_pairs(rows: Ints, columns: Ints, shape: tuple[int, int]) -> csr_matrix[Any]:
+def from_pairs(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -> csr_matrix[Any]:
     """Return a boolean CSR matrix, indices sorted, from (row, column) pairs that may repeat."""
     keys = np.unique(rows.astype(np.int64) * max(shape[1], 1) + columns)
     indptr = np.searchsorted(keys, np.arange(shape[0] + 1) * max(shape[1], 1))
@@ -28,9 +28,7 @@ def pairs(Y: csr_matrix[Any]) -> tuple[Ints, Ints]:
     return np.repeat(np.arange(Y.shape[0]), np.diff(Y.indptr)), Y.indices.astype(np.int64)
 
 
-def label_matrix(
-    taxonomy: Taxonomy, label_sets: Iterable[Iterable[str]], *, closed: bool = True
-) -> csr_matrix[Any]:
+def label_matrix(taxonomy: Taxonomy, label_sets: Iterable[Iterable[str]], *, closed: bool = True) -> csr_matrix[Any]:
     """Return the label matrix of sets of node ids, with all ancestors unless `closed` is False.
 
     Raises:

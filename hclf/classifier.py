@@ -1,0 +1,506 @@
+"""`HierarchicalClassifier`: documents and label sets in, closed label sets out, scikit-learn habits kept.
+
+    fit       inputs -> labels (closure) -> folds -> scorer.fit -> held-out scores -> calibration
+              -> coherent -> thresholds.tune -> scorer fitted again on everything
+    predict   inputs -> scorer.score -> calibration -> prior -> coherent -> decode
+
+Validation, `predict` and `evaluate` run the same batch loop, so memory goes with the batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, vstack
+from sklearn.base import BaseEstimator
+
+from hclf.bundle import Bundle, read_bundle, write_bundle
+from hclf.data import Document, LabelResolver, Prediction, ScoredNode, split_indices, text_groups
+from hclf.decoders import Closure, decode, default_decoder, describe, make_decoder
+from hclf.errors import DataError, NotFittedError, UsageError
+from hclf.evaluation import Evaluation, evaluate
+from hclf.fusion import Calibration, Prior, sparse_scores
+from hclf.inputs import (
+    Inputs,
+    as_inputs,
+    chunks,
+    dense,
+    is_matrix,
+    joined,
+    known,
+    length,
+    rows_of,
+    take,
+    without_words,
+)
+from hclf.labels import close, from_pairs, label_matrix, label_sets, most_specific, partial_depth
+from hclf.registry import load_taxonomy
+from hclf.scorers import Scorer, scorer_class
+from hclf.scorers.base import Progress, silent
+from hclf.taxonomy import CoherenceMethod, Taxonomy
+from hclf.thresholds import Search, Thresholds, tune
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Labels: TypeAlias = Any
+"""Lists of node ids, names or paths, one list a document; or an indicator matrix (documents, nodes)."""
+
+BATCH_NUMBERS = 4_000_000  # scores held at once for one batch (16 MB a matrix)
+SMALL = 1_500  # up to so many documents, held-out scores come from cross-validation: one part would be too few
+FOLDS = 5
+HELD_OUT = 0.15
+FEWEST = 10  # documents below which nothing can be held out
+
+
+class Scores(NamedTuple):
+    """One batch of scores: which documents, coherent scores (n, nodes), violations before coherence (n,)."""
+
+    rows: slice
+    values: Floats
+    violations: Ints
+
+
+@dataclass(slots=True)
+class Model:
+    """A fitted scorer with what turns its channels into coherent scores."""
+
+    scorer: Scorer
+    prior: Prior
+    levels: Ints
+
+
+class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
+    """A multi-label classifier whose answers are closed under the ancestors of a taxonomy.
+
+    Not a scikit-learn `ClassifierMixin`: that would make `cross_val_score` reject label sets. It clones, goes
+    through pipelines and `cross_val_score`, and `score` is micro hF.
+
+    Args:
+        taxonomy: a `Taxonomy`, a path, or the name of a shipped one.
+        scorer: a name in `hclf.scorers.SCORERS`.
+        scorer_options: keyword arguments of the scorer, such as `{"C": 0.5, "field_weights": {...}}`.
+        coherence: `max`, `min` or `isotonic`; see `Taxonomy.coherent`.
+        decoder: `threshold`, `path`, `top-k`, or `auto`: chosen from the training labels; `decoder_reason_` says
+            why.
+        decoder_options: keyword arguments of the decoder, such as `{"k": 3}` or `{"to_leaf": True}`.
+        goal: what thresholds are tuned for: `hf`, `hf_example`, `macro_f1`, `exact_match` or `precision>=0.9`.
+        search: `exact`, or `grid` for 0.30, 0.35, …, 0.70.
+        per_level: False ties all levels to one threshold.
+        thresholds: fixed thresholds instead of tuned ones: one number, or one a level from the top.
+        closure: how label sets are closed where fixed thresholds fall with depth: `ancestors` or `prune`.
+        partial_labels: what a label above the leaves says of the nodes below it: `unknown` or `negative`.
+        flat: binary relevance without the hierarchy (labels as given, no coherence, one threshold, nothing
+            closed): the baseline to beat.
+        n_jobs: threads; None uses every core. Results do not depend on it.
+        seed: of everything random.
+
+    Attributes:
+        taxonomy_, classes_: the taxonomy and its node ids, in column order.
+        scorer_, calibration_, thresholds_, decoder_, decoder_reason_: what was learned.
+        counts_: (nodes,) closed training documents of each node.
+        report_: what happened in fit, as plain values.
+    """
+
+    def __init__(
+        self,
+        *,
+        taxonomy: Taxonomy | str | Path = "products",
+        scorer: str = "linear",
+        scorer_options: Mapping[str, Any] | None = None,
+        coherence: CoherenceMethod = "max",
+        decoder: str = "auto",
+        decoder_options: Mapping[str, Any] | None = None,
+        goal: str = "hf",
+        search: Search = "exact",
+        per_level: bool = True,
+        thresholds: float | Sequence[float] | None = None,
+        closure: Closure = "ancestors",
+        partial_labels: Literal["unknown", "negative"] = "unknown",
+        flat: bool = False,
+        n_jobs: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.taxonomy, self.scorer, self.scorer_options = taxonomy, scorer, scorer_options
+        self.coherence, self.decoder, self.decoder_options = coherence, decoder, decoder_options
+        self.goal, self.search, self.per_level, self.thresholds = goal, search, per_level, thresholds
+        self.closure, self.partial_labels, self.flat = closure, partial_labels, flat
+        self.n_jobs, self.seed = n_jobs, seed
+
+    # -- fit -------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Labels, *, progress: Progress = silent) -> Self:
+        """Learn from documents and their labels.
+
+        Args:
+            X: list of str, list of dict (named text fields), a DataFrame or one of its columns, or a numeric
+                feature matrix (documents, features), NaN where a value is missing.
+            y: label sets: lists of node ids, names or paths (ancestors may be left out), or an indicator matrix
+                (documents, nodes).
+            progress: wraps long loops; see `hclf.scorers.base.Progress`.
+
+        Raises:
+            DataError: no documents, no labels, no words, or lengths that differ.
+            UnknownNodeError, UsageError: labels or options that do not exist.
+        """
+        self.taxonomy_ = load_taxonomy(self.taxonomy)
+        self.classes_ = np.array(self.taxonomy_.nodes, dtype=object)
+        inputs = as_inputs(X)
+        given = self._labels(y)
+        if given.shape[0] != length(inputs):
+            raise DataError(f"{length(inputs)} documents but {given.shape[0]} label sets")
+        if not given.nnz:
+            raise DataError("no training document has a label")
+        specific = most_specific(self.taxonomy_, given)
+        self._choose_decoder(specific)
+        Y = specific if self.flat else close(self.taxonomy_, given)
+        hide = self.partial_labels == "unknown" and not self.flat
+        unknown = partial_depth(self.taxonomy_, Y) if hide else None
+        self.counts_ = np.bincount(Y.indices, minlength=len(self.taxonomy_)).astype(np.int64)
+
+        folds = self._folds(Y, inputs)
+        held_out = [
+            (self._fit_model(take(inputs, train), Y[train], rows_of(unknown, train), progress), test)
+            for train, test in folds
+        ]
+        self._calibrate(held_out, inputs, Y, unknown)
+        self._tune(*self._held_out_scores(held_out, inputs, Y))
+        del held_out
+        self._model = self._fit_model(inputs, Y, unknown, progress)
+        self.scorer_ = self._model.scorer
+        self.report_ = self._report(length(inputs), sum(len(test) for _, test in folds))
+        return self
+
+    def _labels(self, y: Labels) -> csr_matrix[Any]:
+        """Return labels as given as a matrix, not closed."""
+        nodes = len(self.taxonomy_)
+        if is_matrix(y):
+            if y.shape[1] != nodes:
+                raise DataError(f"the indicator matrix has {y.shape[1]} columns, the taxonomy {nodes} nodes")
+            rows, columns = y.nonzero()
+            return from_pairs(rows, columns, (y.shape[0], nodes))
+        resolve = LabelResolver(self.taxonomy_)
+        sets = [[labels] if isinstance(labels, str) else labels for labels in y]
+        return label_matrix(self.taxonomy_, [[resolve(label) for label in s] for s in sets], closed=False)
+
+    def _choose_decoder(self, specific: csr_matrix[Any]) -> None:
+        name, self.decoder_reason_ = self.decoder, "as asked"
+        if self.flat:
+            name, self.decoder_reason_ = "threshold", "flat baseline"
+        elif name == "auto":
+            name, self.decoder_reason_ = default_decoder(self.taxonomy_, specific)
+        options = {} if self.flat else dict(self.decoder_options or {})
+        self.decoder_, self._decoder_name = make_decoder(name, **options), name
+
+    def _folds(self, Y: csr_matrix[Any], inputs: Inputs) -> list[tuple[Ints, Ints]]:
+        """Return (train, held out) rows: one part, or for few documents every part of a cross-validation."""
+        n = Y.shape[0]
+        if n < FEWEST:
+            return []
+        groups = np.arange(n) if isinstance(inputs, csr_matrix) else text_groups(joined(inputs))
+        if n > SMALL:
+            return [split_indices(Y, test_size=HELD_OUT, seed=self.seed, groups=groups)]
+        part = np.random.default_rng(self.seed).permutation(n) % FOLDS
+        _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+        part = part[first][group]  # equal texts must not lie on both sides
+        every = np.arange(n)
+        folds = [(every[part != k], every[part == k]) for k in range(FOLDS)]
+        return [(train, test) for train, test in folds if len(test) and Y[train].nnz]
+
+    def _fit_model(
+        self, inputs: Inputs, Y: csr_matrix[Any], unknown: csr_matrix[Any] | None, progress: Progress
+    ) -> Model:
+        jobs = self.n_jobs or os.cpu_count() or 1
+        options = {"n_jobs": jobs, "seed": self.seed, **(self.scorer_options or {})}
+        try:
+            scorer: Scorer = scorer_class(self.scorer)(**options)
+        except TypeError as error:
+            raise UsageError(f"scorer {self.scorer!r}: {error}") from None
+        scorer.fit(inputs, Y, taxonomy=self.taxonomy_, unknown=unknown, progress=progress)
+        return self._model_of(scorer, np.bincount(Y.indices, minlength=len(self.taxonomy_)), Y.shape[0])
+
+    def _model_of(self, scorer: Scorer, counts: Ints, documents: int) -> Model:
+        prior = Prior(self.taxonomy_, scorer.columns, counts, documents)
+        return Model(scorer, prior, self.taxonomy_.levels[scorer.columns])
+
+    def _calibrate(
+        self,
+        held_out: Sequence[tuple[Model, Ints]],
+        inputs: Inputs,
+        Y: csr_matrix[Any],
+        unknown: csr_matrix[Any] | None,
+    ) -> None:
+        depth = self.taxonomy_.depth
+        if not held_out:
+            channels = len(scorer_class(self.scorer).channels)
+            self.calibration_ = Calibration.default(depth, channels)
+            return
+        self.calibration_ = Calibration.fit(
+            (
+                (
+                    channels,
+                    dense(Y, rows, model.scorer.columns),
+                    known(unknown, rows, model.scorer.columns),
+                    model.levels,
+                )
+                for model, test in held_out
+                for rows, channels in self._channels(model, inputs, test)
+            ),
+            depth,
+            seed=self.seed,
+            pairs=sum(len(test) * len(model.levels) for model, test in held_out),
+        )
+
+    def _channels(self, model: Model, inputs: Inputs, rows: Ints) -> Iterator[tuple[Ints, Floats]]:
+        size = self._batch_size()
+        for start in range(0, len(rows), size):
+            batch = rows[start : start + size]
+            yield batch, model.scorer.score(take(inputs, batch))
+
+    def _held_out_scores(
+        self, held_out: Sequence[tuple[Model, Ints]], inputs: Inputs, Y: csr_matrix[Any]
+    ) -> tuple[csr_matrix[Any], csr_matrix[Any]]:
+        """Return truth and candidate scores of the held-out documents."""
+        rows = [test for _, test in held_out]
+        scores = [
+            self._candidates(batch.values)
+            for model, test in held_out
+            for batch in self._batches(take(inputs, test), model)
+        ]
+        if not scores:
+            return Y[:0], csr_matrix(Y[:0], dtype=np.float32)
+        return Y[np.concatenate(rows)], csr_matrix(vstack(scores))
+
+    def _candidates(self, scores: Floats) -> csr_matrix[Any]:
+        return sparse_scores(np.where(self.decoder_.select(self.taxonomy_, scores), scores, 0))
+
+    def _tune(self, true: csr_matrix[Any], scores: csr_matrix[Any]) -> None:
+        depth = self.taxonomy_.depth
+        if self.thresholds is not None:
+            fixed = [self.thresholds] * depth if isinstance(self.thresholds, int | float) else list(self.thresholds)
+            if len(fixed) > depth:
+                raise UsageError(f"{len(fixed)} thresholds for {depth} levels")
+            fixed += fixed[-1:] * (depth - len(fixed))
+            self.thresholds_ = Thresholds(tuple(map(float, fixed)), "fixed", None, "fixed")
+        else:
+            per_level = self.per_level and not self.flat
+            levels = self.taxonomy_.levels
+            self.thresholds_ = tune(true, scores, levels, goal=self.goal, search=self.search, per_level=per_level)
+
+    def _report(self, documents: int, held_out: int) -> dict[str, Any]:
+        trained = len(self.scorer_.columns)
+        return {
+            "documents": documents,
+            "held_out": held_out,
+            "trained_nodes": trained,
+            "nodes_without_documents": len(self.taxonomy_) - trained,
+            "decoder": self._decoder_name,
+            "decoder_reason": self.decoder_reason_,
+            "goal": self.thresholds_.goal,
+            "achieved_on_held_out": self.thresholds_.achieved,
+            "thresholds": list(self.thresholds_.values),
+        }
+
+    # -- predict ---------------------------------------------------------------------------------------------
+
+    def _batch_size(self) -> int:
+        return max(1, min(512, BATCH_NUMBERS // max(len(self.taxonomy_), 1)))
+
+    def _batches(self, inputs: Inputs, model: Model | None = None) -> Iterator[Scores]:
+        """Score inputs batch by batch: the one loop that everything runs on."""
+        model = model or self._fitted()
+        size = self._batch_size()
+        for start in range(0, length(inputs), size):
+            rows = slice(start, min(start + size, length(inputs)))
+            channels = model.scorer.score(inputs[rows])
+            scores = model.prior.fill(self.calibration_.probabilities(channels, model.levels))
+            violations = self.taxonomy_.violations(scores)
+            yield Scores(rows, scores if self.flat else self.taxonomy_.coherent(scores, self.coherence), violations)
+
+    def _fitted(self) -> Model:
+        if not hasattr(self, "_model"):
+            raise NotFittedError("this classifier is not fitted: call fit(X, y), or load a saved model")
+        return self._model
+
+    def _decode(self, batch: Scores, inputs: Inputs) -> csr_matrix[Any]:
+        """Return label sets; a document without a word has none: unknown."""
+        Y, _ = decode(self.taxonomy_, batch.values, self.thresholds_.array, self.decoder_, self.closure)
+        empty = without_words(inputs[batch.rows])
+        if empty.any():
+            rows, columns = Y.nonzero()
+            keep = ~empty[rows]
+            Y = from_pairs(rows[keep], columns[keep], (Y.shape[0], Y.shape[1]))
+        return Y
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Return coherent scores (documents, nodes), float32 in [0, 1]; columns are `classes_`.
+
+        Raises:
+            NotFittedError: fit or load first.
+        """
+        self._fitted()
+        parts = [batch.values for batch in self._batches(as_inputs(X))]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.taxonomy_)), dtype=np.float32)
+
+    def predict(self, X: Any) -> list[tuple[str, ...]]:
+        """Return for each document its closed label set, as node ids in node order; () means unknown.
+
+        Raises:
+            NotFittedError: fit or load first.
+        """
+        self._fitted()
+        inputs = as_inputs(X)
+        return [s for batch in self._batches(inputs) for s in label_sets(self.taxonomy_, self._decode(batch, inputs))]
+
+    def predict_documents(self, documents: Iterable[Document]) -> Iterator[Prediction]:
+        """Yield a prediction for each document, in order, holding one batch at a time.
+
+        Raises:
+            NotFittedError: fit or load first.
+        """
+        self._fitted()
+        for batch in chunks(documents, self._batch_size()):
+            inputs = [document.fields for document in batch]
+            for scores in self._batches(inputs):
+                Y = self._decode(scores, inputs)
+                yield from self._predictions(batch[scores.rows], scores.values, Y, without_words(inputs[scores.rows]))
+
+    def _predictions(
+        self, documents: Sequence[Document], scores: Floats, Y: csr_matrix[Any], empty: NDArray[np.bool_]
+    ) -> Iterator[Prediction]:
+        taxonomy, names = self.taxonomy_, self.taxonomy_.names
+        leaves = label_sets(taxonomy, most_specific(taxonomy, Y))
+        levels = taxonomy.levels.tolist()
+        for i, document in enumerate(documents):
+            columns = Y.indices[Y.indptr[i] : Y.indptr[i + 1]]
+            labels = tuple(
+                ScoredNode(taxonomy.nodes[j], names[j], levels[j], score)
+                for j, score in zip(columns.tolist(), scores[i, columns].tolist(), strict=True)
+            )
+            yield Prediction(document.id, labels, leaves[i], ("empty-text",) if empty[i] else ())
+
+    # -- evaluate and tune -------------------------------------------------------------------------------------
+
+    def evaluate(self, X: Any, y: Labels) -> Evaluation:
+        """Return every metric of this model on labelled documents.
+
+        Raises:
+            NotFittedError, DataError, UnknownNodeError: as in `fit`.
+        """
+        self._fitted()
+        inputs, true = as_inputs(X), close(self.taxonomy_, self._labels(y))
+        if true.shape[0] != length(inputs):
+            raise DataError(f"{length(inputs)} documents but {true.shape[0]} label sets")
+        predicted, scores, violations = [], [], 0
+        for batch in self._batches(inputs):
+            predicted.append(self._decode(batch, inputs))
+            scores.append(sparse_scores(batch.values))
+            violations += int(batch.violations.sum())
+        if not predicted:
+            raise DataError("no documents to evaluate")
+        return evaluate(
+            self.taxonomy_,
+            true,
+            csr_matrix(vstack(predicted)),
+            scores=csr_matrix(vstack(scores)),
+            violations=violations,
+            train_counts=self.counts_,
+        )
+
+    def score(self, X: Any, y: Labels) -> float:
+        """Return micro hF on labelled documents."""
+        return float(self.evaluate(X, y).metrics["hF"])
+
+    def tune(self, X: Any, y: Labels) -> Self:
+        """Set the thresholds anew, for the current `goal` and `search`, on documents not trained on.
+
+        Raises:
+            NotFittedError, DataError, UnknownNodeError, UsageError: as in `fit`.
+        """
+        self._fitted()
+        inputs = as_inputs(X)
+        given = self._labels(y)
+        true = most_specific(self.taxonomy_, given) if self.flat else close(self.taxonomy_, given)
+        scores = [self._candidates(batch.values) for batch in self._batches(inputs)]
+        if not scores or not true.nnz:
+            raise DataError("no labelled documents to tune on")
+        self._tune(true, csr_matrix(vstack(scores)))
+        self.report_ |= {
+            "goal": self.thresholds_.goal,
+            "achieved_on_held_out": self.thresholds_.achieved,
+            "thresholds": list(self.thresholds_.values),
+            "held_out": true.shape[0],
+        }
+        return self
+
+    # -- save and load -----------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, *, force: bool = False, baseline: HierarchicalClassifier | None = None) -> None:
+        """Write the model as a bundle; a flat baseline trained on the same data may ride along.
+
+        Raises:
+            BundleError: the place is taken or cannot be written.
+        """
+        own, parts = self._state("")
+        if baseline is not None:
+            own["baseline"], more = baseline._state("baseline-")
+            parts |= more
+        write_bundle(path, own, self.taxonomy_, parts, force=force)
+
+    def _state(self, prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        model = self._fitted()
+        config, arrays = model.scorer.get_state()
+        settings = {key: value for key, value in self.get_params().items() if key != "taxonomy"}
+        manifest = {
+            "settings": settings,
+            "decoder": {"name": self._decoder_name, **describe(self.decoder_)},
+            "thresholds": self.thresholds_.to_dict(),
+            "calibration": self.calibration_.to_dict(),
+            "report": self.report_,
+        }
+        name = f"{prefix}{self.scorer}"
+        return manifest, {name: (config, {**arrays, "counts": self.counts_})}
+
+    @classmethod
+    def load(cls, path: str | Path, *, taxonomy: Taxonomy | str | Path | None = None) -> Self:
+        """Read a saved model.
+
+        Args:
+            path: the bundle's folder.
+            taxonomy: refuse the model unless it was made for this taxonomy.
+
+        Raises:
+            BundleError: not a model, damaged, of a newer format, or of another taxonomy.
+        """
+        wanted = None if taxonomy is None else load_taxonomy(taxonomy)
+        return cls._from_bundle(read_bundle(path, taxonomy=wanted), "")
+
+    @classmethod
+    def load_baseline(cls, path: str | Path) -> Self | None:
+        """Read the flat baseline saved beside a model, or None."""
+        bundle = read_bundle(path)
+        return cls._from_bundle(bundle, "baseline-") if "baseline" in bundle.manifest else None
+
+    @classmethod
+    def _from_bundle(cls, bundle: Bundle, prefix: str) -> Self:
+        manifest = bundle.manifest["baseline"] if prefix else bundle.manifest
+        model = cls(taxonomy=bundle.taxonomy, **manifest["settings"])
+        model.taxonomy_ = bundle.taxonomy
+        model.classes_ = np.array(bundle.taxonomy.nodes, dtype=object)
+        options = dict(manifest["decoder"])
+        model._decoder_name = options.pop("name")
+        model.decoder_ = make_decoder(model._decoder_name, **options)
+        model.decoder_reason_ = manifest["report"]["decoder_reason"]
+        model.thresholds_ = Thresholds.from_dict(manifest["thresholds"])
+        model.calibration_ = Calibration.from_dict(manifest["calibration"])
+        model.report_ = manifest["report"]
+        config, arrays = bundle.parts[f"{prefix}{model.scorer}"]
+        model.counts_ = arrays["counts"]
+        model.scorer_ = scorer_class(model.scorer).from_state(config, arrays)
+        model._model = model._model_of(model.scorer_, model.counts_, model.report_["documents"])
+        return model

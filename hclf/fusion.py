@@ -1,0 +1,171 @@
+"""From the raw channels of scorers to one probability for every node.
+
+One logistic model a level maps the channels of a (document, node) pair to a probability (Platt, 1999, with several
+inputs). It is fitted on held-out documents, so it calibrates and fuses at once. Nodes without a model get a prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
+from scipy.special import expit
+
+from hclf.taxonomy import Taxonomy
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+MIN_POSITIVES = 30  # a level with fewer held-out positives shares the coefficients of all levels together
+HARDEST = 30  # negatives of a document, best-scored first, that are always kept
+MAX_PAIRS = 4_000_000  # easy negatives beyond this are sampled and weighted
+
+
+class Calibration:
+    """Per-level logistic coefficients over channels.
+
+    Attributes:
+        coefficients: (levels, channels), none negative: more of any channel never lowers a probability.
+        intercepts: (levels,).
+    """
+
+    def __init__(self, coefficients: NDArray[np.float64], intercepts: NDArray[np.float64]) -> None:
+        self.coefficients, self.intercepts = coefficients, intercepts
+
+    @classmethod
+    def default(cls, levels: int, channels: int) -> Self:
+        """Return a fixed mapping for when there is nothing to hold out: margin 0 becomes probability 0.5."""
+        coefficients = np.zeros((levels, channels))
+        coefficients[:, 0] = 2.0
+        return cls(coefficients, np.zeros(levels))
+
+    @classmethod
+    def fit(
+        cls,
+        batches: Iterable[tuple[Floats, Bools, Bools | None, Ints]],
+        depth: int,
+        *,
+        seed: int = 0,
+        pairs: int = 0,
+    ) -> Self:
+        """Learn from held-out batches.
+
+        Args:
+            batches: (channels (c, n, m), truth (n, m), which pairs the truth speaks of (n, m) or None for all,
+                level of each column (m,)).
+            depth: levels of the taxonomy.
+            seed: of the sampling of easy negatives.
+            pairs: documents x columns to come, to decide on sampling.
+        """
+        rng = np.random.default_rng(seed)
+        rate = min(1.0, MAX_PAIRS / max(pairs, 1))
+        kept = [_sample(*batch, rate, rng) for batch in batches]
+        values, truth, weight, level = (np.concatenate(part) for part in zip(*kept, strict=True))
+        shared = _logistic(values, truth, weight)
+        fitted = [shared] * depth
+        for i in range(depth):
+            here = level == i + 1
+            if truth[here].sum() >= MIN_POSITIVES:
+                fitted[i] = _logistic(values[here], truth[here], weight[here])
+        table = np.array(fitted)
+        return cls(table[:, :-1], table[:, -1])
+
+    def probabilities(self, channels: Floats, levels: Ints) -> Floats:
+        """Return (n, m) probabilities for (c, n, m) channels of columns on the given levels."""
+        coefficients = self.coefficients[levels - 1].astype(np.float32)
+        total = np.broadcast_to(self.intercepts[levels - 1].astype(np.float32), channels.shape[1:]).copy()
+        for c, channel in enumerate(channels):
+            total += channel * coefficients[:, c]
+        result: Floats = expit(total)
+        return result
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; floats survive the round trip bit for bit."""
+        return {"coefficients": self.coefficients.tolist(), "intercepts": self.intercepts.tolist()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Build from `to_dict`."""
+        return cls(np.array(data["coefficients"], dtype=float), np.array(data["intercepts"], dtype=float))
+
+
+class Prior:
+    """Scores of nodes that no training document carries: Laplace's rule of succession along the taxonomy.
+
+    An unseen child of a parent with n training documents gets score(parent) / (n + 2), an unseen root
+    1 / (documents + 2); with several parents the lowest counts. So every node has a score, below its parents'.
+    """
+
+    def __init__(self, taxonomy: Taxonomy, columns: Ints, counts: Ints, documents: int) -> None:
+        """Plan the pass; `counts` are closed training documents of each node, `columns` those with a model."""
+        self.width, self.columns = len(taxonomy), columns
+        trained = np.zeros(len(taxonomy), dtype=bool)
+        trained[columns] = True
+        missing = np.flatnonzero(~trained)
+        self.roots = missing[taxonomy.is_root[missing]]
+        self.root_score = np.float32(1 / (documents + 2))
+        self.steps = []
+        for span in taxonomy.level_slices[1:]:
+            nodes = missing[(missing >= span.start) & (missing < span.stop)]
+            if nodes.size:
+                position, parents = taxonomy.parents.of_many(nodes)
+                share = (1 / (counts[parents] + 2)).astype(np.float32)
+                self.steps.append((nodes, parents, share, np.searchsorted(position, np.arange(len(nodes)))))
+
+    def fill(self, probabilities: Floats) -> Floats:
+        """Return (n, nodes) scores from (n, len(columns)) probabilities."""
+        by_node = np.empty((self.width, len(probabilities)), dtype=np.float32)
+        by_node[self.columns] = probabilities.T
+        by_node[self.roots] = self.root_score
+        for nodes, parents, share, starts in self.steps:
+            by_node[nodes] = np.minimum.reduceat(by_node[parents] * share[:, None], starts, axis=0)
+        return by_node.T
+
+
+def _sample(
+    channels: Floats, truth: Bools, known: Bools | None, levels: Ints, rate: float, rng: np.random.Generator
+) -> tuple[NDArray[Any], ...]:
+    """Return values, truth, weight and level of all positives, the hardest negatives and a sample of the others."""
+    keep = truth.copy()
+    if rate < 1:
+        hardest = min(HARDEST, channels.shape[2] - 1)
+        top = np.argpartition(-channels[0], hardest, axis=1)[:, :hardest]
+        np.put_along_axis(keep, top, True, axis=1)
+    sampled = ~keep & (rng.random(keep.shape, dtype=np.float32) < rate)
+    rows, columns = np.nonzero((keep | sampled) if known is None else (keep | sampled) & known)
+    weight = np.where(sampled[rows, columns], 1 / rate, 1.0)
+    return channels[:, rows, columns].T.astype(np.float64), truth[rows, columns], weight, levels[columns]
+
+
+def _logistic(values: NDArray[np.float64], truth: Bools, weight: NDArray[np.float64]) -> list[float]:
+    """Return non-negative coefficients and an intercept, by weighted logistic loss on Platt's smoothed targets."""
+    positive, negative = (weight * truth).sum(), (weight * ~truth).sum()
+    target = np.where(truth, (positive + 1) / (positive + 2), 1 / (negative + 2))
+    total = max(weight.sum(), 1.0)
+
+    def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        z = values @ w[:-1] + w[-1]
+        value = (weight * (np.logaddexp(0, z) - target * z)).sum()
+        error = weight * (expit(z) - target)
+        ridge = 1e-3 * w[:-1]  # of one pair in all: only keeps separable data finite
+        gradient = np.append(values.T @ error + ridge, error.sum())
+        return (value + 0.5 * float(ridge @ w[:-1])) / total, gradient / total
+
+    start = np.zeros(values.shape[1] + 1)
+    bounds = [(0, None)] * values.shape[1] + [(None, None)]
+    fitted: list[float] = minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-8}
+    ).x.tolist()
+    return fitted
+
+
+def sparse_scores(scores: Floats, floor: float = 1e-3) -> csr_matrix[Any]:
+    """Return scores as CSR without those below `floor`: what tuning and ranking keep of many documents."""
+    rows, columns = np.nonzero(scores >= floor)
+    indptr = np.searchsorted(rows, np.arange(scores.shape[0] + 1))
+    return csr_matrix((scores[rows, columns], columns, indptr), shape=scores.shape)

@@ -1,0 +1,98 @@
+"""What a person may pass as X, and the few things done to it: as named text fields, or as a feature matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, issparse
+
+from hclf.data import Document
+from hclf.errors import UsageError
+
+Ints = NDArray[np.int64]
+T = TypeVar("T")
+
+Inputs: TypeAlias = "Sequence[Mapping[str, str]] | csr_matrix[Any]"
+"""Documents as named text fields, or a feature matrix (documents, features)."""
+
+
+def as_inputs(X: Any) -> Inputs:
+    """Return what scorers take: a list of named text fields, or a sparse feature matrix.
+
+    Raises:
+        UsageError: X is one string, or holds something that is neither text nor number.
+    """
+    if isinstance(X, str):
+        raise UsageError("X is one string; give a list of documents")
+    if is_matrix(X) and (issparse(X) or X.dtype.kind in "fiub"):
+        matrix: csr_matrix[Any] = csr_matrix(X, dtype=np.float64)
+        return matrix
+    if hasattr(X, "to_dict") and hasattr(X, "columns"):  # a DataFrame, without importing pandas
+        return [{str(k): v for k, v in row.items() if isinstance(v, str)} for row in X.to_dict("records")]
+    items = list(X)
+    if items and isinstance(items[0], Mapping):
+        return [{str(k): v for k, v in item.items() if isinstance(v, str)} for item in items]
+    if items and isinstance(items[0], Document):
+        return [item.fields for item in items]
+    wrong = next((item for item in items if not isinstance(item, str)), None)
+    if wrong is not None:
+        raise UsageError(f"X holds a {type(wrong).__name__}; give strings, dicts of text fields, or a numeric matrix")
+    return [{"text": item} for item in items]
+
+
+def is_matrix(value: Any) -> bool:
+    """Return whether a value is a sparse matrix or a plain two-dimensional array."""
+    return bool(issparse(value)) or (isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype != object)
+
+
+def length(inputs: Inputs) -> int:
+    """Return how many documents there are."""
+    return int(inputs.shape[0]) if isinstance(inputs, csr_matrix) else len(inputs)
+
+
+def take(inputs: Inputs, rows: Ints) -> Inputs:
+    """Return the documents of some rows."""
+    return inputs[rows] if isinstance(inputs, csr_matrix) else [inputs[i] for i in rows.tolist()]
+
+
+def rows_of(matrix: csr_matrix[Any] | None, rows: Ints) -> csr_matrix[Any] | None:
+    """Return the rows of a matrix that may be None."""
+    return None if matrix is None else matrix[rows]
+
+
+def dense(Y: csr_matrix[Any], rows: Ints, columns: Ints) -> NDArray[np.bool_]:
+    """Return (rows, columns) of a label matrix as a dense array."""
+    part: NDArray[np.bool_] = Y[rows].toarray()[:, columns]
+    return part
+
+
+def known(unknown: csr_matrix[Any] | None, rows: Ints, columns: Ints) -> NDArray[np.bool_] | None:
+    """Return which of (rows, columns) the labels speak of; None means all."""
+    return None if unknown is None else ~dense(unknown, rows, columns)
+
+
+def joined(inputs: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return each document's fields as one text."""
+    return ["\n".join(fields.values()) for fields in inputs]
+
+
+def without_words(inputs: Inputs) -> NDArray[np.bool_]:
+    """Return for each document whether it has no text at all."""
+    if isinstance(inputs, csr_matrix):
+        return np.zeros(inputs.shape[0], dtype=bool)
+    return np.array([not any(v.strip() for v in fields.values()) for fields in inputs], dtype=bool)
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the items in lists of `size`."""
+    chunk: list[T] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,59 @@
+"""What a scorer is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Protocol, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from hclf.inputs import Inputs
+from hclf.taxonomy import Taxonomy
+
+Progress: TypeAlias = Callable[[Iterable[Any], str, int], Iterable[Any]]
+"""Wraps an iterable of known length so that someone sees it move: progress(items, what, total)."""
+
+
+def silent(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
+    """Show nothing."""
+    return items
+
+
+class Scorer(Protocol):
+    """Learns from documents and closed label sets; scores documents. Knows no decoder and no threshold.
+
+    `score` returns raw channels (margins, similarities, log-odds, …): turning them into probabilities is
+    `hclf.fusion`'s work, on held-out data. The more a document belongs to a node, the higher every channel.
+    """
+
+    name: ClassVar[str]
+    channels: ClassVar[tuple[str, ...]]
+    columns: NDArray[np.int64]
+    """After fit: the taxonomy columns this scorer has a model for, ascending."""
+
+    def fit(
+        self,
+        inputs: Inputs,
+        Y: csr_matrix[Any],
+        *,
+        taxonomy: Taxonomy,
+        unknown: csr_matrix[Any] | None = None,
+        progress: Progress = silent,
+    ) -> Self:
+        """Learn from inputs and closed labels Y (documents, nodes); `unknown` marks what Y does not say."""
+        ...
+
+    def score(self, inputs: Inputs) -> NDArray[np.float32]:
+        """Return (channels, documents, len(columns)); each document's row depends on that document alone."""
+        ...
+
+    def get_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return everything needed to score again, as JSON-able values and arrays."""
+        ...
+
+    @classmethod
+    def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Build a fitted scorer from what `get_state` returned."""
+        ...

@@ -1,0 +1,221 @@
+"""From documents to sparse feature rows: TF-IDF of words and character n-grams, or a matrix standardised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, hstack
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.preprocessing import normalize
+
+from hclf.errors import DataError, UsageError
+
+ANALYZERS: tuple[dict[str, Any], ...] = (
+    # `\w+` keeps single letters and digits ("type 2", "B 12"), which scikit-learn's default pattern drops.
+    {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b", "min_df": 1},
+    {"analyzer": "char_wb", "ngram_range": (3, 5), "min_df": 2},
+)
+ROW_NORM = 2**0.5  # two unit-length blocks side by side; the scale that C = 1 was chosen at
+OTHER_FIELDS_WEIGHT = 0.5  # of every field after the first, unless the user says otherwise
+
+State = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+
+
+class Features(Protocol):
+    """Turns inputs into sparse float32 rows of Euclidean length `ROW_NORM` or 0."""
+
+    def fit_transform(self, inputs: Any, texts: Sequence[str] = ()) -> tuple[csr_matrix[Any], csr_matrix[Any]]:
+        """Learn from inputs and from extra single texts; return the rows of both."""
+        ...
+
+    def transform(self, inputs: Any) -> csr_matrix[Any]:
+        """Return the rows of inputs."""
+        ...
+
+    def get_state(self) -> State:
+        """Return JSON-able values and arrays that `from_state` builds an equal object from."""
+        ...
+
+
+class TextFeatures:
+    """TF-IDF (sublinear, smoothed) of word 1-2-grams and of character 3-5-grams within words.
+
+    Every field of a document is weighed on its own, scaled to unit length, multiplied by the field's weight and
+    added up over one shared vocabulary: a long ingredient list does not drown a short title.
+
+    Args:
+        field_weights: weight of each named field; None gives the first field 1.0 and every other one 0.5.
+    """
+
+    kind = "text"
+
+    def __init__(self, field_weights: Mapping[str, float] | None = None) -> None:
+        self.field_weights = dict(field_weights) if field_weights else None
+
+    def fit_transform(
+        self, inputs: Sequence[Mapping[str, str]], texts: Sequence[str] = ()
+    ) -> tuple[csr_matrix[Any], csr_matrix[Any]]:
+        """Learn vocabulary and weights from documents and from extra single texts; return the rows of both.
+
+        Raises:
+            DataError: no text has a single word.
+        """
+        if self.field_weights is None:
+            names = list(dict.fromkeys(name for fields in inputs for name in fields))
+            self.field_weights = {name: OTHER_FIELDS_WEIGHT if i else 1.0 for i, name in enumerate(names)}
+        first = next(iter(self.field_weights), "text")
+        documents = [*inputs, *({first: text} for text in texts)]
+        parts, rows, weights = self._flatten(documents)
+        if not any(any(ch.isalnum() for ch in part) for part in parts):
+            raise DataError("no training document has a single word of text")
+        self.terms: list[list[str]] = []
+        self.idf: list[NDArray[np.float32]] = []
+        blocks = []
+        for settings in ANALYZERS:
+            vectorizer = CountVectorizer(**{**settings, "min_df": 1}, dtype=np.float32)
+            try:
+                counts = vectorizer.fit_transform(parts)
+            except ValueError:  # scikit-learn's "empty vocabulary"
+                counts, names_out = csr_matrix(np.zeros((len(parts), 0), dtype=np.float32)), []
+            else:
+                names_out = vectorizer.get_feature_names_out().tolist()
+            frequency = _document_frequency(counts, rows)
+            # A taxonomy of few documents keeps its rare n-grams: they may be all there is.
+            keep = np.flatnonzero(frequency >= min(settings["min_df"], max(1, len(documents) // 50)))
+            self.terms.append([names_out[i] for i in keep])
+            self.idf.append((np.log((1 + len(documents)) / (1 + frequency[keep])) + 1).astype(np.float32))
+            blocks.append(counts[:, keep])
+        self._compile()
+        X = self._weigh(blocks, rows, weights, len(documents))
+        return X[: len(inputs)], X[len(inputs) :]
+
+    def transform(self, inputs: Sequence[Mapping[str, str]]) -> csr_matrix[Any]:
+        """Return the rows of documents, (documents, features) float32."""
+        parts, rows, weights = self._flatten(inputs)
+        return self._weigh([v.transform(parts) for v in self._vectorizers], rows, weights, len(inputs))
+
+    def _compile(self) -> None:
+        self._vectorizers = [
+            CountVectorizer(**{**settings, "min_df": 1}, dtype=np.float32, vocabulary=terms or ["\0"])
+            for settings, terms in zip(ANALYZERS, self.terms, strict=True)
+        ]
+        self.idf = [idf if len(idf) else np.zeros(1, dtype=np.float32) for idf in self.idf]
+
+    def _flatten(self, documents: Sequence[Mapping[str, str]]) -> tuple[list[str], NDArray[Any], NDArray[Any]]:
+        """Return the non-empty fields of all documents in one list, with their rows and weights."""
+        weights = self.field_weights or {}
+        found = [
+            (text, row, weights[name])
+            for row, fields in enumerate(documents)
+            for name, text in fields.items()
+            if text and weights.get(name)
+        ]
+        return (
+            [text for text, _, _ in found],
+            np.array([row for _, row, _ in found], dtype=np.int64),
+            np.array([weight for _, _, weight in found], dtype=np.float32),
+        )
+
+    def _weigh(
+        self, blocks: Sequence[csr_matrix[Any]], rows: NDArray[Any], weights: NDArray[Any], n: int
+    ) -> csr_matrix[Any]:
+        gather = csr_matrix((weights, (rows, np.arange(len(rows)))), shape=(n, len(rows)))
+        weighed = []
+        for counts, idf in zip(blocks, self.idf, strict=True):
+            block = counts.astype(np.float32)
+            if block.shape[1] < len(idf):  # the placeholder of an empty vocabulary
+                block = csr_matrix((block.shape[0], len(idf)), dtype=np.float32)  # type: ignore[arg-type]
+            block.data = (1 + np.log(block.data)) * idf[block.indices]
+            weighed.append(normalize(gather @ normalize(block, copy=False), copy=False))
+        X: csr_matrix[Any] = normalize(csr_matrix(hstack(weighed, dtype=np.float32)), copy=False)
+        X.data *= np.float32(ROW_NORM)
+        X.sort_indices()
+        return X
+
+    def get_state(self) -> State:
+        """Return vocabulary and weights."""
+        config = {"kind": self.kind, "field_weights": self.field_weights, "terms": self.terms}
+        return config, {f"idf{i}": idf for i, idf in enumerate(self.idf)}
+
+    @classmethod
+    def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Build from what `get_state` returned."""
+        features = cls(config["field_weights"])
+        features.terms = [list(terms) for terms in config["terms"]]
+        features.idf = [arrays[f"idf{i}"] for i in range(len(features.terms))]
+        features._compile()
+        return features
+
+
+class MatrixFeatures:
+    """A feature matrix: missing values become the column mean, columns are standardised, rows are scaled.
+
+    A matrix that is mostly zeros is scaled without centring, so that it stays sparse.
+    """
+
+    kind = "matrix"
+
+    def fit_transform(
+        self, inputs: csr_matrix[Any], texts: Sequence[str] = ()
+    ) -> tuple[csr_matrix[Any], csr_matrix[Any]]:
+        """Learn means and scales; node texts mean nothing beside numeric features and give no rows."""
+        X = csr_matrix(inputs, dtype=np.float64, copy=True)
+        missing = np.isnan(X.data)
+        absent = np.bincount(X.indices[missing], minlength=X.shape[1])
+        X.data[missing] = 0
+        counts = np.maximum(X.shape[0] - absent, 1)
+        self.mean = np.asarray(X.sum(axis=0)).ravel() / counts
+        self.centred = bool(X.nnz > 0.3 * X.shape[0] * X.shape[1])
+        square = np.asarray(X.multiply(X).sum(axis=0)).ravel() / counts
+        scale = np.sqrt(np.maximum(square - self.mean**2, 0) if self.centred else square)
+        self.scale = np.where(scale > 1e-12, scale, 1.0)
+        X = self.transform(inputs)
+        return X, X[:0]
+
+    def transform(self, inputs: csr_matrix[Any]) -> csr_matrix[Any]:
+        """Return the rows of a matrix with the same columns as in fit.
+
+        Raises:
+            UsageError: the matrix has another number of columns.
+        """
+        if inputs.shape[1] != len(self.mean):
+            raise UsageError(f"the matrix has {inputs.shape[1]} features, the model was fitted on {len(self.mean)}")
+        X = csr_matrix(inputs, dtype=np.float64, copy=True)
+        X.data = np.where(np.isnan(X.data), self.mean[X.indices], X.data)
+        if self.centred:
+            X = csr_matrix((X.toarray() - self.mean) / self.scale)
+        else:
+            X.data /= self.scale[X.indices]
+        scaled: csr_matrix[Any] = normalize(X.astype(np.float32), copy=False)
+        scaled.data *= np.float32(ROW_NORM)
+        return scaled
+
+    def get_state(self) -> State:
+        """Return means and scales."""
+        return {"kind": self.kind, "centred": self.centred}, {"mean": self.mean, "scale": self.scale}
+
+    @classmethod
+    def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Build from what `get_state` returned."""
+        features = cls()
+        features.mean, features.scale, features.centred = arrays["mean"], arrays["scale"], config["centred"]
+        return features
+
+
+def features_from_state(config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Features:
+    """Build the right kind of features from its state."""
+    cls: Any = {TextFeatures.kind: TextFeatures, MatrixFeatures.kind: MatrixFeatures}[config["kind"]]
+    features: Features = cls.from_state(config, arrays)
+    return features
+
+
+def _document_frequency(counts: csr_matrix[Any], rows: NDArray[Any]) -> NDArray[np.int64]:
+    """In how many documents each term occurs, when a document's fields are several rows of counts."""
+    if not counts.shape[1]:
+        return np.zeros(0, dtype=np.int64)
+    term_of, document_of = counts.indices.astype(np.int64), np.repeat(rows, np.diff(counts.indptr))
+    once = np.unique(document_of * counts.shape[1] + term_of) % counts.shape[1]
+    return np.bincount(once, minlength=counts.shape[1])
