@@ -1,0 +1,82 @@
+"""What goes in and what comes out: `Document`, `ScoredNode`, `Prediction`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Document:
+    """One record.
+
+    Args:
+        id: as given, or "row-17" when the record has none; ids may repeat.
+        fields: the named text fields in order; `{"text": …}` when there is only one.
+        labels: as given (ids, names or paths; ids after `resolved`), or None when the record has no label
+            field: "not labelled" is something else than "labelled with nothing".
+        extra: every other field of the record.
+        row: the line (row, for Parquet) where the record starts, from 1.
+        spans: evidence spans `{"start", "end", "label"}`.
+        file: the name of the file it came from, for messages.
+
+    >>> Document("1", {"title": "Oat milk", "brand": "Oatly"}).text
+    'Oat milk\\nOatly'
+    """
+
+    id: str
+    fields: dict[str, str]
+    labels: tuple[str, ...] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    row: int = 0
+    spans: tuple[Mapping[str, Any], ...] = ()
+    file: str = ""
+
+    @property
+    def text(self) -> str:
+        """The text fields that are not empty, joined by newlines."""
+        return "\n".join(part for part in self.fields.values() if part)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredNode:
+    """A node given to a document. `level` counts from 1; 0 and an empty name where a file does not say."""
+
+    id: str
+    name: str = ""
+    level: int = 0
+    score: float = 1.0
+
+
+@dataclass(slots=True)
+class Prediction:
+    """The answer for one document: its labels with all ancestors, or none at all, which means "unknown".
+
+    Args:
+        id: the document's id.
+        labels: in node order (parents first).
+        leaves: the ids of the most specific labels.
+        flags: what a reviewer should know, such as a broken rule.
+    """
+
+    id: str
+    labels: tuple[ScoredNode, ...] = ()
+    leaves: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSONL form; scores are rounded to six digits after the point."""
+        return {
+            "id": self.id,
+            "labels": [
+                {"id": n.id, "name": n.name, "level": n.level, "score": round(float(n.score), 6)} for n in self.labels
+            ],
+            "leaves": list(self.leaves),
+            "flags": list(self.flags),
+        }
+
+    def deepest(self) -> Prediction:
+        """Return the prediction with its most specific labels only."""
+        keep = set(self.leaves)
+        return Prediction(self.id, tuple(n for n in self.labels if n.id in keep), self.leaves, self.flags)
