@@ -68,7 +68,7 @@ def write_bundle(
         BundleError: `path` exists, or cannot be written.
     """
     path = Path(path)
-    _check_target(path, force)
+    check_target(path, force)
     try:
         with _beside(path) as folder:
             taxonomy_yaml.write(taxonomy, folder / TAXONOMY)
@@ -162,7 +162,12 @@ def _checksum(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _check_target(path: Path, force: bool) -> None:
+def check_target(path: Path, force: bool) -> None:
+    """Refuse a place that is taken: by a model unless `force` is set, by anything else always.
+
+    Raises:
+        BundleError: it is.
+    """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not (path / MANIFEST).is_file():

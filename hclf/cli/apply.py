@@ -1,0 +1,240 @@
+"""`hclf predict`, `evaluate` and `check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hclf.cli import options as opt
+from hclf.cli.common import guard_output, note, print_json, progress, stdout
+from hclf.cli.records import parse_fields, read_labelled, say_problems
+from hclf.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from hclf.evaluation import Evaluation
+    from hclf.taxonomy import Taxonomy
+
+
+def predict(
+    model: opt.ModelFolder,
+    data: Annotated[str, typer.Argument(metavar="INPUT", help='Records with text; "-" is stdin.')],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help='A file; "-" is stdout.')] = "-",
+    format: Annotated[
+        str | None, typer.Option("--format", help="jsonl, csv-long, csv-wide or parquet; default: by suffix.")
+    ] = None,
+    deepest_only: Annotated[bool, typer.Option("--deepest-only", help="Leave ancestors out.")] = False,
+    show: Annotated[int, typer.Option("--show", min=0, help="Draw the first N answers as trees instead.")] = 0,
+    fields: opt.Fields = "",
+    id_field: opt.IdField = "id",
+    input_format: opt.InputFormat = None,
+    strict: opt.Strict = False,
+    force: opt.Force = False,
+) -> None:
+    """Classify records, one answer for each, in order; memory does not grow with the input.
+
+    Example: hclf predict models/products examples/products/test.jsonl -o predictions.jsonl
+    """
+    from itertools import islice
+
+    from hclf.classifier import HierarchicalClassifier
+    from hclf.data import Problems, open_predictions, read_documents
+
+    guard_output(output, force)
+    loaded = HierarchicalClassifier.load(model)
+    problems = Problems(strict=strict)
+    weights = parse_fields(fields)
+    reader = read_documents(
+        data,
+        fields=list(weights) if weights else loaded.report_.get("fields"),
+        id_field=id_field,
+        format=input_format,
+        problems=problems,
+    )
+    if show:
+        from hclf.report import prediction_tree
+
+        for prediction in loaded.predict_documents(islice(reader, show)):
+            stdout.print(prediction_tree(loaded.taxonomy_, prediction))
+        return
+    unknown = 0
+    with open_predictions(output, format=format, deepest_only=deepest_only) as writer:
+        for prediction in progress(loaded.predict_documents(reader), "predicting"):
+            unknown += not prediction.labels
+            writer.write(prediction)
+    say_problems(problems)
+    note(f"{writer.written:,} documents; {unknown:,} unknown (nothing passed its threshold)")
+
+
+def evaluate(
+    model: Annotated[Path | None, typer.Argument(metavar="MODEL", help="A model …")] = None,
+    data: Annotated[str | None, typer.Argument(metavar="DATA", help="… and labelled records.")] = None,
+    gold: Annotated[str | None, typer.Option("--gold", help="Instead: labelled records …")] = None,
+    pred: Annotated[str | None, typer.Option("--pred", help="… any predictions for the same ids …")] = None,
+    taxonomy: Annotated[
+        str | None, typer.Option("--taxonomy", "-t", help="… and their taxonomy. With a model: it must be this one.")
+    ] = None,
+    nodes: Annotated[Path | None, typer.Option("--nodes", help="Write the per-node table to this CSV file.")] = None,
+    fields: opt.Fields = "",
+    label_field: opt.LabelField = "labels",
+    id_field: opt.IdField = "id",
+    input_format: opt.InputFormat = None,
+    strict: opt.Strict = False,
+    force: opt.Force = False,
+    json: opt.Json = False,
+) -> None:
+    """Measure a model on labelled records, or any predictions against gold labels.
+
+    Example: hclf evaluate models/products examples/products/test.jsonl
+
+    Example: hclf evaluate --gold test.jsonl --pred theirs.jsonl --taxonomy products
+    """
+    from hclf.data import Problems
+
+    guard_output(nodes, force)
+    problems = Problems(strict=strict)
+    common = {"label_field": label_field, "id_field": id_field, "format": input_format}
+    if gold and pred and taxonomy and model is None:
+        evaluations = {"predictions": _score_files(gold, pred, taxonomy, problems, parse_fields(fields), common)}
+    elif model is not None and data and not (gold or pred):
+        evaluations = _score_model(model, data, taxonomy, problems, parse_fields(fields), common)
+    else:
+        raise UsageError("give MODEL and DATA, or --gold, --pred and --taxonomy")
+    say_problems(problems)
+    (name, first), *others = evaluations.items()
+    if nodes is not None:
+        first.write_node_csv(nodes)
+        note(f"per-node table: {nodes}")
+    if json:
+        more = {"baselines": {other: ev.to_dict() for other, ev in others}} if others else {}
+        print_json({**first.to_dict(), "problems": problems.to_dict(), **more})
+    else:
+        from hclf.report import evaluation_report
+
+        stdout.print(evaluation_report(first, baselines=dict(others), name=name), soft_wrap=False)
+
+
+def _score_model(
+    model: Path,
+    data: str,
+    taxonomy: str | None,
+    problems: Any,
+    weights: dict[str, float] | None,
+    common: dict[str, Any],
+) -> dict[str, Evaluation]:
+    from hclf.classifier import HierarchicalClassifier
+
+    loaded = HierarchicalClassifier.load(model, taxonomy=taxonomy)
+    flat = HierarchicalClassifier.load_baseline(model)
+    wanted = list(weights) if weights else loaded.report_.get("fields")
+    documents = read_labelled(data, loaded.taxonomy_, problems, fields=wanted, **common)
+    X, y = [d.fields for d in documents], [d.labels or () for d in documents]
+    models = {"hierarchical": loaded} | ({"flat": flat} if flat else {})
+    return {name: each.evaluate(X, y) for name, each in models.items()}
+
+
+def _score_files(
+    gold: str, pred: str, taxonomy: str, problems: Any, weights: dict[str, float] | None, common: dict[str, Any]
+) -> Evaluation:
+    from hclf.data import LabelResolver, read_predictions
+    from hclf.evaluation import evaluate as measure
+    from hclf.labels import label_matrix
+    from hclf.registry import load_taxonomy
+
+    tree = load_taxonomy(taxonomy)
+    documents = read_labelled(gold, tree, problems, fields=list(weights) if weights else None, **common)
+    rows = _rows_by_id([d.id for d in documents], gold)
+    resolve = LabelResolver(tree)
+    answers: list[tuple[str, ...]] = [()] * len(documents)
+    seen = set()
+    for prediction in read_predictions(pred, problems=problems):
+        row = rows.get(prediction.id)
+        if row is None or row in seen:
+            what = "not in the gold file" if row is None else "given twice"
+            raise DataError(f"prediction for id {prediction.id!r} is {what}", file=pred)
+        seen.add(row)
+        answers[row] = tuple(resolve(node.id) for node in prediction.labels)
+    if missing := len(documents) - len(seen):
+        note(f"{missing:,} of {len(documents):,} gold documents have no prediction: they count as unknown")
+    return measure(
+        tree,
+        label_matrix(tree, [d.labels or () for d in documents]),
+        label_matrix(tree, answers, closed=False),
+    )
+
+
+def _rows_by_id(ids: list[str], file: str) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    for row, identifier in enumerate(ids):
+        if rows.setdefault(identifier, row) != row:
+            raise DataError(
+                f"id {identifier!r} occurs twice, so predictions cannot be matched; make ids unique", file=file
+            )
+    return rows
+
+
+def check(
+    predictions: Annotated[str, typer.Argument(metavar="PREDICTIONS", help='Predictions; "-" is stdin.')],
+    taxonomy: opt.Taxonomy,
+    json: opt.Json = False,
+) -> None:
+    """Tell whether predictions are closed under ancestors, and what breaks. Exits with 1 if something does.
+
+    Example: hclf check predictions.jsonl -t products
+    """
+    from hclf.data import Problems, read_predictions
+    from hclf.registry import load_taxonomy
+
+    tree, problems = load_taxonomy(taxonomy), Problems()
+    counts: dict[str, int] = dict.fromkeys(("documents", "unknown", "not_closed", "unknown_nodes", "incoherent"), 0)
+    kept: list[str] = []
+    for prediction in read_predictions(predictions, problems=problems):
+        counts["documents"] += 1
+        counts["unknown"] += not prediction.labels
+        for kind, message in _breaks(tree, prediction):
+            counts[kind] += 1
+            if len(kept) < 20:
+                kept.append(f"{prediction.id}: {message}")
+    broken = counts["not_closed"] + counts["unknown_nodes"] + counts["incoherent"] + problems.total
+    if json:
+        verdict = {"closed": counts["not_closed"] == 0, "ok": not broken}
+        print_json({**verdict, **counts, "examples": kept, "problems": problems.to_dict()})
+    else:
+        for line in kept:
+            stdout.print(line, highlight=False, markup=False)
+        say_problems(problems)
+        unknown = f"{counts['documents']:,} predictions, {counts['unknown']:,} unknown"
+        stdout.print(f"{unknown}: {_verdict(counts, problems.total)}", highlight=False)
+    if broken:
+        raise typer.Exit(1)
+
+
+def _verdict(counts: dict[str, int], bad_rows: int) -> str:
+    found = {
+        "not closed": counts["not_closed"],
+        "with nodes the taxonomy does not have": counts["unknown_nodes"],
+        "with a child above its parent": counts["incoherent"],
+        "bad rows": bad_rows,
+    }
+    return ", ".join(f"{n:,} {what}" for what, n in found.items() if n) or "all closed and coherent"
+
+
+def _breaks(tree: Taxonomy, prediction: Any) -> list[tuple[str, str]]:
+    """Return what is wrong with one prediction, each kind once."""
+    from hclf.errors import UnknownNodeError
+
+    scores = {node.id: node.score for node in prediction.labels}
+    foreign = [node for node in scores if node not in tree]
+    found = [("unknown_nodes", str(UnknownNodeError(foreign[0], tree.nodes)))] if foreign else []
+    own = [node for node in scores if node in tree]
+    missing = [node for node in tree.closure(own) if node not in scores]
+    if missing:
+        found.append(("not_closed", f"lacks {missing[0]!r}, an ancestor of its labels ({len(missing)} missing)"))
+    for node in own:
+        parents = [tree.nodes[j] for j in tree.parents.of(tree.index(node)).tolist()]
+        above = [p for p in parents if p in scores and scores[node] > scores[p] + 1e-6]
+        if above:
+            found.append(("incoherent", f"{node!r} scores {scores[node]:.4f}, its parent {above[0]!r} less"))
+            break
+    return found

@@ -1,0 +1,250 @@
+"""`hclf train`, `tune` and `inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hclf.cli import options as opt
+from hclf.cli.common import note, print_json, progress, stdout
+from hclf.cli.records import parse_fields, read_labelled, say_problems
+from hclf.errors import DataError, UsageError, did_you_mean, suggest
+
+if TYPE_CHECKING:
+    from hclf.classifier import HierarchicalClassifier
+
+
+def _take_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Make the values of a YAML file the defaults of the command's options."""
+    if path is None or context.resilient_parsing:
+        return path
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: a config is a mapping of option names to values, such as `seed: 7`")
+    known = {str(p.name): p for p in context.command.params}
+    wanted = {str(key).replace("-", "_"): value for key, value in values.items()}
+    for key in wanted:
+        if key not in known:
+            raise UsageError(f"{path}: unknown option {key!r}{did_you_mean(suggest(key, known))}")
+        known[key].required = False
+    context.default_map = {**(context.default_map or {}), **wanted}
+    return path
+
+
+def train(
+    taxonomy: opt.Taxonomy,
+    data: Annotated[list[str], typer.Option("--data", "-d", metavar="DATA", help="Labelled records; may repeat.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder to write the model to.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", callback=_take_config, is_eager=True, help="YAML file of option values."),
+    ] = None,
+    fields: opt.Fields = "",
+    scorer: Annotated[str, typer.Option("--scorer", help="What scores the nodes.")] = "linear",
+    C: Annotated[float, typer.Option("--C", min=1e-6, help="Inverse regularisation of the linear scorer.")] = 1.0,
+    exact: Annotated[bool, typer.Option("--exact", help="Full one-vs-rest: slower, no sampled negatives.")] = False,
+    node_texts: Annotated[
+        bool, typer.Option("--node-texts/--no-node-texts", help="Names and synonyms of nodes are training data.")
+    ] = True,
+    decoder: Annotated[str, typer.Option("--decoder", help="auto, threshold, path or top-k.")] = "auto",
+    k: Annotated[int | None, typer.Option("--k", min=1, help="How many labels, for --decoder top-k.")] = None,
+    to_leaf: Annotated[bool, typer.Option("--to-leaf", help="For --decoder path: never stop early.")] = False,
+    coherence: Annotated[str, typer.Option("--coherence", help="max, min or isotonic.")] = "max",
+    goal: opt.Goal = "hf",
+    grid: opt.Grid = False,
+    one_threshold: opt.Global = False,
+    partial_labels: Annotated[
+        str, typer.Option("--partial-labels", help="Below a label nothing is known (unknown) or holds (negative).")
+    ] = "unknown",
+    baseline: Annotated[str, typer.Option("--baseline", help="flat: train one without hierarchy beside.")] = "",
+    label_field: opt.LabelField = "labels",
+    id_field: opt.IdField = "id",
+    input_format: opt.InputFormat = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Threads; default: all cores.")] = None,
+    strict: opt.Strict = False,
+    force: opt.Force = False,
+    json: opt.Json = False,
+) -> None:
+    """Train a model on labelled records, tune its thresholds on a part held out, and save it.
+
+    Example: hclf train -t products -d examples/products/train.jsonl -o models/products
+    """
+    if baseline not in ("", "flat"):
+        raise UsageError(f"unknown baseline {baseline!r}; there is flat")
+    for name, value, allowed in (
+        ("--coherence", coherence, ("max", "min", "isotonic")),
+        ("--partial-labels", partial_labels, ("unknown", "negative")),
+    ):
+        if value not in allowed:
+            raise UsageError(f"{name} is {' or '.join(allowed)}, not {value!r}")
+    decoder_options: dict[str, Any] = {}
+    if k is not None:
+        decoder_options["k"] = k
+    if to_leaf:
+        decoder_options["to_leaf"] = True
+
+    from hclf.bundle import check_target
+    from hclf.classifier import HierarchicalClassifier
+    from hclf.data import Problems
+    from hclf.decoders import make_decoder
+    from hclf.registry import load_taxonomy
+    from hclf.scorers import scorer_class
+
+    check_target(output, force)  # before the work, not after it
+    scorer_class(scorer)
+    if decoder != "auto" or decoder_options:
+        make_decoder("threshold" if decoder == "auto" else decoder, **decoder_options)
+    tree = load_taxonomy(taxonomy)
+    problems = Problems(strict=strict)
+    weights = parse_fields(fields)
+    documents = [
+        document
+        for source in data
+        for document in read_labelled(
+            source,
+            tree,
+            problems,
+            fields=list(weights) if weights else None,
+            label_field=label_field,
+            id_field=id_field,
+            format=input_format,
+        )
+    ]
+    say_problems(problems)
+    X, y = [d.fields for d in documents], [d.labels or () for d in documents]
+    settings: dict[str, Any] = {
+        "taxonomy": tree,
+        "scorer": scorer,
+        "scorer_options": {"C": C, "exact": exact, "node_texts": node_texts, "field_weights": weights},
+        "coherence": coherence,
+        "decoder": decoder,
+        "decoder_options": decoder_options or None,
+        "goal": goal,
+        "search": "grid" if grid else "exact",
+        "per_level": not one_threshold,
+        "partial_labels": partial_labels,
+        "n_jobs": jobs,
+        "seed": seed,
+    }
+    model = HierarchicalClassifier(**settings).fit(X, y, progress=progress)
+    flat = HierarchicalClassifier(**settings, flat=True).fit(X, y, progress=progress) if baseline else None
+    model.report_["fields"] = list(documents[0].fields)
+    model.report_["problems"] = dict(problems.counts)
+    model.save(output, force=force, baseline=flat)
+    if json:
+        print_json({"model": str(output), **model.report_})
+    else:
+        _say_report(model, output)
+
+
+def _say_report(model: HierarchicalClassifier, output: Path) -> None:
+    report = model.report_
+    goal, achieved = report["goal"], report["achieved_on_held_out"]
+    note(
+        f"trained {report['trained_nodes']:,} nodes on {report['documents']:,} documents; "
+        f"{report['nodes_without_documents']:,} nodes have no documents and get a prior"
+    )
+    note(f"decoder: {report['decoder']} ({report['decoder_reason']})")
+    note("thresholds by level: " + "  ".join(f"{t:.2f}" for t in report["thresholds"]))
+    if achieved is not None:
+        note(f"{goal} {achieved:.3f} on {report['held_out']:,} held-out documents (optimistic: tuned on them)")
+    note(f"model: {output}")
+
+
+def tune(
+    model: opt.ModelFolder,
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Labelled records the model was not trained on.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="MODEL", help="Where to write; in place with -f."),
+    ] = None,
+    goal: opt.Goal = "hf",
+    grid: opt.Grid = False,
+    one_threshold: opt.Global = False,
+    fields: opt.Fields = "",
+    label_field: opt.LabelField = "labels",
+    id_field: opt.IdField = "id",
+    input_format: opt.InputFormat = None,
+    strict: opt.Strict = False,
+    force: opt.Force = False,
+    json: opt.Json = False,
+) -> None:
+    """Tune the thresholds of a trained model anew, without training it again.
+
+    Example: hclf tune models/products examples/products/test.jsonl --goal 'precision>=0.95' -o models/sure
+    """
+    from hclf.bundle import check_target
+    from hclf.classifier import HierarchicalClassifier
+    from hclf.data import Problems
+
+    target = output or model
+    check_target(target, force)
+    loaded = HierarchicalClassifier.load(model)
+    flat = HierarchicalClassifier.load_baseline(model)
+    problems = Problems(strict=strict)
+    weights = parse_fields(fields)
+    documents = read_labelled(
+        data,
+        loaded.taxonomy_,
+        problems,
+        fields=list(weights) if weights else loaded.report_.get("fields"),
+        label_field=label_field,
+        id_field=id_field,
+        format=input_format,
+    )
+    say_problems(problems)
+    loaded.set_params(goal=goal, search="grid" if grid else "exact", per_level=not one_threshold, thresholds=None)
+    loaded.tune([d.fields for d in documents], [d.labels or () for d in documents])
+    loaded.save(target, force=force, baseline=flat)
+    if json:
+        print_json({"model": str(target), **loaded.report_})
+    else:
+        _say_report(loaded, target)
+
+
+def inspect(model: opt.ModelFolder, json: opt.Json = False) -> None:
+    """Say what a model is, without loading it."""
+    from hclf.bundle import read_manifest
+
+    manifest = read_manifest(model)
+    if json:
+        print_json(manifest)
+        return
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    try:
+        rows = _inspect_rows(manifest, model)
+    except (KeyError, TypeError, ValueError):
+        raise DataError("the manifest lacks parts", file=str(model)) from None
+    for name, value in rows:
+        table.add_row(f"[dim]{name}[/dim]", value)
+    stdout.print(table)
+
+
+def _inspect_rows(manifest: dict[str, Any], model: Path) -> list[tuple[str, str]]:
+    about, report, settings = manifest["taxonomy"], manifest["report"], manifest["settings"]
+    size = sum(file.stat().st_size for file in model.iterdir() if file.is_file())
+    changed = {k: v for k, v in (settings["scorer_options"] or {}).items() if v is not None}
+    return [
+        ("taxonomy", f"{about['id']} {about['version']} ({about['nodes']:,} nodes, {about['fingerprint'][:8]})"),
+        ("scorer", f"{settings['scorer']} {changed or ''}"),
+        ("fields", ", ".join(report.get("fields", []))),
+        ("trained", f"{report['trained_nodes']:,} nodes on {report['documents']:,} documents"),
+        ("without documents", f"{report['nodes_without_documents']:,} nodes, scored by a prior"),
+        ("coherence", settings["coherence"]),
+        ("decoder", f"{report['decoder']} ({report['decoder_reason']})"),
+        ("thresholds", "  ".join(f"{t:.3f}" for t in manifest["thresholds"]["values"])),
+        ("tuned for", f"{report['goal']} on {report['held_out']:,} held-out documents"),
+        ("baseline", "flat" if "baseline" in manifest else "none"),
+        ("made by", f"hclf {manifest['hclf']}, format {manifest['format_version']}"),
+        ("size", f"{size / 1e6:,.1f} MB"),
+    ]

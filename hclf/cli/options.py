@@ -1,0 +1,33 @@
+"""Options that several commands share, so that they are spelled and explained once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Taxonomy = Annotated[
+    str, typer.Option("--taxonomy", "-t", metavar="TAXONOMY", help="A taxonomy file, or the name of a shipped one.")
+]
+ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="A model, as written by hclf train.")]
+Fields = Annotated[
+    str,
+    typer.Option(
+        "--fields",
+        help="Text fields, joined by commas, the most telling first; a weight may follow: title,brand:0.3.",
+    ),
+]
+LabelField = Annotated[str, typer.Option("--label-field", help="Where the labels are.")]
+IdField = Annotated[str, typer.Option("--id-field", help="Where the ids are.")]
+InputFormat = Annotated[
+    str | None, typer.Option("--input-format", help="jsonl, csv, tsv or parquet, if the file's name does not tell.")
+]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite what is there.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row instead of skipping it.")]
+Goal = Annotated[
+    str, typer.Option("--goal", help="Tune thresholds for hf, hf_example, macro_f1, exact_match or precision>=0.9.")
+]
+Grid = Annotated[bool, typer.Option("--grid", help="Try only the thresholds 0.30, 0.35, …, 0.70.")]
+Global = Annotated[bool, typer.Option("--one-threshold", help="One threshold for all levels.")]
