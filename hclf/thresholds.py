@@ -242,7 +242,20 @@ def _precision(data: _Pairs, candidates: Floats, floor: float, per_level: bool) 
             high = multiplier
         elif step:
             low = multiplier
-    return best
+    return _lower(best, hits, predicted, floor) if per_level and best_hits else best
+
+
+def _lower(chosen: Ints, hits: Floats, predicted: Floats, floor: float) -> Ints:
+    """Lower single levels while that adds true positives and keeps the precision: what the multiplier leaves over."""
+    chosen, level = chosen.copy(), np.arange(len(chosen))
+    for i in range(len(chosen)):
+        others = level != i
+        rest = hits[level, chosen][others].sum(), predicted[level, chosen][others].sum()
+        lowest = chosen[i - 1] if i else 0
+        options = np.arange(lowest, chosen[i] + 1)
+        tp, p = hits[i, options] + rest[0], predicted[i, options] + rest[1]
+        chosen[i] = options[np.flatnonzero(tp >= floor * p)[0]]  # the level's own index always qualifies
+    return chosen
 
 
 def _f1_by_level(data: _Pairs, candidates: Floats) -> Floats:

@@ -93,8 +93,14 @@ class TextFeatures:
         return X[: len(inputs)], X[len(inputs) :]
 
     def transform(self, inputs: Sequence[Mapping[str, str]]) -> csr_matrix[Any]:
-        """Return the rows of documents, (documents, features) float32."""
+        """Return the rows of documents, (documents, features) float32.
+
+        Raises:
+            UsageError: a document has text, but only in fields the model was not trained on.
+        """
         parts, rows, weights = self._flatten(inputs)
+        if not parts:
+            return csr_matrix((len(inputs), sum(map(len, self.idf))), dtype=np.float32)  # type: ignore[arg-type]
         return self._weigh([v.transform(parts) for v in self._vectorizers], rows, weights, len(inputs))
 
     def _compile(self) -> None:
@@ -107,6 +113,10 @@ class TextFeatures:
     def _flatten(self, documents: Sequence[Mapping[str, str]]) -> tuple[list[str], NDArray[Any], NDArray[Any]]:
         """Return the non-empty fields of all documents in one list, with their rows and weights."""
         weights = self.field_weights or {}
+        for fields in documents:
+            if weights.keys().isdisjoint(fields) and any(text.strip() for text in fields.values()):
+                here, trained = ", ".join(map(repr, fields)), ", ".join(map(repr, weights))
+                raise UsageError(f"a document has text in {here} only; the model was trained on {trained}")
         found = [
             (text, row, weights[name])
             for row, fields in enumerate(documents)
