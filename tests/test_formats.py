@@ -402,6 +402,7 @@ def test_open_food_facts_form_keeps_all_languages(tmp_path: Path) -> None:
         ("", "1:1: not JSON: Expecting value"),
         ('{"a": }', "1:7: not JSON: Expecting value"),
         ('{"nodes": [NaN]}', " not JSON: NaN is not a JSON value"),
+        (r'["\ud83d\ude00", "\ud800"]', r" half a surrogate pair in a text: '\ud800'"),
         ("[" * 100_000, " JSON nested too deeply"),
         ("1" * 5000, " not JSON: Exceeds the limit"),
         ('"text"', " not a taxonomy in JSON; expected an object with 'nodes' and 'edges'"),

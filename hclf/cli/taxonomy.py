@@ -11,12 +11,13 @@ import typer
 from hclf.cli.common import guard_output, note, print_json, stdout
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from rich.tree import Tree
 
     from hclf.errors import Fault
     from hclf.taxonomy import Node, Taxonomy
 
-WIDE = 10_000
+BAR, WIDE = 20, 10_000
 app = typer.Typer(name="taxonomy", help="Check, look at and convert taxonomies.", no_args_is_help=True)
 
 Source = Annotated[str, typer.Argument(metavar="TAXONOMY", help="A file, or the name of a shipped taxonomy.")]
@@ -128,7 +129,7 @@ def _show_below(taxonomy: Taxonomy, node: str, depth: int | None, lines: int) ->
     view = tree.overview(taxonomy, tops, depth=depth, lines=lines)
     if node:
         _print_rows(_card_rows(taxonomy, taxonomy[node]))
-    _print_tree(tree.draw(taxonomy, view, _title(taxonomy)))
+    _print_fitted(tree.draw(taxonomy, view, _title(taxonomy)))
     total = len(taxonomy.descendants(node)) + 1 if node else len(taxonomy)
     shown = len(view.shown)
     if shown < total:
@@ -136,12 +137,12 @@ def _show_below(taxonomy: Taxonomy, node: str, depth: int | None, lines: int) ->
         note(f"{shown:,} of {_counted(total, 'node')} shown; {hint}")
 
 
-def _print_tree(tree: Tree) -> None:
-    """Wrap long labels inside the tree on a terminal; never where another program reads."""
+def _print_fitted(drawing: Tree | Table) -> None:
+    """Fit a drawing to a terminal; where another program reads, nothing is wrapped or cut."""
     from rich.console import Console
 
     console = stdout if stdout.is_terminal else Console(file=stdout.file, width=WIDE)
-    console.print(tree, soft_wrap=False)
+    console.print(drawing, soft_wrap=False)
 
 
 def _title(taxonomy: Taxonomy) -> str:
@@ -211,7 +212,7 @@ def _show_search(taxonomy: Taxonomy, text: str, most: int) -> None:
         return None if found is None else f"[yellow]≈ {escape(found)}[/]" if found else ""
 
     view = tree.branches(taxonomy, shown)
-    _print_tree(tree.draw(taxonomy, view, _title(taxonomy), mark=mark))
+    _print_fitted(tree.draw(taxonomy, view, _title(taxonomy), mark=mark))
     if len(shown) < len(matches):
         note(f"{len(shown):,} of {len(matches):,} matches shown; --max shows more")
     else:
@@ -273,7 +274,7 @@ def _statistics(taxonomy: Taxonomy) -> dict[str, Any]:
         level["leaves"] = int(taxonomy.is_leaf[columns].sum())
         level["several_parents"] = int(several[columns].sum())
     fan_out = np.diff(taxonomy.children.indptr)[~taxonomy.is_leaf]
-    quantiles = np.quantile(fan_out, [0.5, 0.9]).tolist() if fan_out.size else [0.0, 0.0]
+    quantiles = np.quantile(fan_out, [0.5, 0.9], method="inverted_cdf").tolist() if fan_out.size else [0, 0]
     found["fan_out"] = {"median": quantiles[0], "p90": quantiles[1], "max": int(fan_out.max(initial=0))}
     entries = [taxonomy.node(j) for j in range(len(taxonomy))]
     names = Counter(language for entry in entries for language in entry.names)
@@ -293,16 +294,16 @@ def _print_statistics(found: dict[str, Any]) -> None:
 
     stdout.print(Text(" ".join(filter(None, [found["title"] or found["id"], found["version"]])), "bold green"))
     _print_rows(_facts(found))
-    stdout.print(_level_table(found["levels"]))
+    _print_fitted(_level_table(found["levels"]))
     spoken = [text for text in found["texts"] if text["language"]]
     if spoken:
         stdout.print()
-        stdout.print(_language_table(spoken))
+        _print_fitted(_language_table(spoken))
 
 
 def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     nodes, fan = found["nodes"], found["fan_out"]
-    several = f"{found['several_parents']:,} nodes" if found["several_parents"] else "none: a tree"
+    several = _counted(found["several_parents"], "node") if found["several_parents"] else "none: a tree"
     facts = [
         ("license", found["license"]),
         ("source", found["source"]),
@@ -310,7 +311,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("edges", f"{found['edges']:,}"),
         ("several parents", several),
         ("assignable", "all" if found["assignable"] == nodes else f"{found['assignable']:,}"),
-        ("children", f"median {fan['median']:g}, 90 % up to {fan['p90']:g}, at most {fan['max']:,}"),
+        ("children", f"median {fan['median']}, 90 % at most {fan['p90']}, the most {fan['max']:,}"),
         ("synonyms", f"{found['synonyms']:,}"),
         ("rules", f"{found['rules']:,}"),
         ("fingerprint", found["fingerprint"]),
@@ -318,7 +319,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     return [(label, value) for label, value in facts if value]
 
 
-def _level_table(levels: list[dict[str, Any]]) -> Any:
+def _level_table(levels: list[dict[str, Any]]) -> Table:
     from rich import box
     from rich.table import Table
 
@@ -332,11 +333,11 @@ def _level_table(levels: list[dict[str, Any]]) -> Any:
         plain = f"level {level['level']}"
         name = plain if level["name"] == plain else f"{level['level']} {level['name']}"
         counts = [f"{level[key]:,}" if level[key] else "·" for key in ("nodes", "leaves", "several_parents")]
-        table.add_row(name, *counts, "[blue]" + "━" * max(1, round(30 * level["nodes"] / widest)) + "[/]")
+        table.add_row(name, *counts, "[blue]" + "━" * max(1, round(BAR * level["nodes"] / widest)) + "[/]")
     return table
 
 
-def _language_table(spoken: list[dict[str, Any]], most: int = 12) -> Any:
+def _language_table(spoken: list[dict[str, Any]], most: int = 12) -> Table:
     from rich import box
     from rich.table import Table
 

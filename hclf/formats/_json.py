@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from hclf.formats._files import fail, read_text
 from hclf.taxonomy import RULE_TYPES, Node, Rule
 
 MAX_BYTES = 1 << 28
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 ID_KEYS = ("id", "node_id")
 NODE_KEYS = ("name", "synonyms", "description", "assignable", "valid_from", "valid_to", "meta")
 
@@ -29,18 +32,19 @@ def load(path: str | Path) -> tuple[Any, list[str]]:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) < len(items):
-            keys = [key for key, _ in items]
-            repeated.extend(
-                sorted({key for key in keys if keys.count(key) > 1} if len(keys) < 1_000 else {"…"})
-            )
+            repeated.extend(key for key, times in Counter(key for key, _ in items).items() if times > 1)
         return found
 
     try:
-        return json.loads(
-            read_text(path, limit=MAX_BYTES), object_pairs_hook=pairs, parse_constant=_no
-        ), repeated
+        text = read_text(path, limit=MAX_BYTES)
+        value = json.loads(text, object_pairs_hook=pairs, parse_constant=_no)
+        if SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()  # half a pair is no character: it could not be written
+        return value, repeated
     except json.JSONDecodeError as error:
         fail(f"not JSON: {error.msg}", path, error.lineno, error.colno)
+    except UnicodeEncodeError as error:
+        fail(f"half a surrogate pair in a text: {error.object[error.start]!a}", path)
     except RecursionError:
         fail("JSON nested too deeply", path)
     except ValueError as error:
@@ -143,9 +147,7 @@ def make_rule(draft: Draft, given: Any) -> Rule | None:
         return None
     kind, k, strength = given.get("type"), given.get("k", 1), given.get("strength", "soft")
     if kind not in RULE_TYPES:
-        draft.fault(
-            f"unknown type of rule {str(kind)[:40]!r}{did_you_mean(suggest(str(kind)[:40], RULE_TYPES))}"
-        )
+        draft.fault(f"unknown type of rule {str(kind)[:40]!r}{did_you_mean(suggest(str(kind)[:40], RULE_TYPES))}")
         return None
     if strength not in ("hard", "soft") or not isinstance(k, int) or isinstance(k, bool):
         draft.fault(f"a rule '{kind}' needs strength hard or soft, and a whole number k")
@@ -172,9 +174,7 @@ def node_object(entry: Node) -> dict[str, Any]:
         said["name"] = entry.names[""] if set(entry.names) == {""} else dict(entry.names)
     if entry.synonyms:
         plain = set(entry.synonyms) == {""}
-        said["synonyms"] = (
-            list(entry.synonyms[""]) if plain else {k: list(v) for k, v in entry.synonyms.items()}
-        )
+        said["synonyms"] = list(entry.synonyms[""]) if plain else {k: list(v) for k, v in entry.synonyms.items()}
     if entry.description:
         said["description"] = entry.description
     if not entry.assignable:

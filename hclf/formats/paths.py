@@ -145,9 +145,7 @@ def _columns(draft: Draft, tree: PathTree, levels: Sequence[str] | str) -> None:
         raise UsageError(f"{draft.file}: no column {unknown[0]!r}{did_you_mean(suggest(unknown[0], header))}")
     columns = [header.index(name) for name in named] or level_columns(header)
     if not columns:
-        draft.fault(
-            "no columns called level1, level2, …; name the columns of the levels (--levels a,b,c)", line
-        )
+        draft.fault("no columns called level1, level2, …; name the columns of the levels (--levels a,b,c)", line)
     draft.level_names = named
     at = next((i for i, name in enumerate(header) if table.ALIASES.get(name.lower()) == "id"), None)
     for line, cells in rows:
@@ -251,17 +249,13 @@ class PathTree:
         times: dict[str, int] = {}
         nameless = sorted((place for place, node in enumerate(self.id) if not node), key=depth.__getitem__)
         for _, level in groupby(nameless, key=depth.__getitem__):
-            for prefix, name, place in sorted(
-                (self._prefix(place), self.name[place], place) for place in level
-            ):
+            for prefix, name, place in sorted((self._prefix(place), self.name[place], place) for place in level):
                 base = node = prefix + slug(name)
                 while node in taken:
                     times[base] = times.get(base, 1) + 1
                     node = f"{base}-{times[base]}"
                 if len(node) > MAX_ID:
-                    self.draft.fault(
-                        f"an id made of this path would be longer than {MAX_ID:,}", self.line[place]
-                    )
+                    self.draft.fault(f"an id made of this path would be longer than {MAX_ID:,}", self.line[place])
                     node = node[:MAX_ID]
                 taken.add(node)
                 self.id[place] = node
@@ -323,9 +317,7 @@ def _parts(taxonomy: Taxonomy) -> list[str]:
         return bare
     with_ids = [f"{node} : {path}\n" for node, path in paths]
     if not _reads_back(taxonomy, with_ids):
-        raise TaxonomyError(
-            [*_why_not(taxonomy, paths)] or "paths cannot hold these ids and names; write a table"
-        )
+        raise TaxonomyError([*_why_not(taxonomy, paths)] or "paths cannot hold these ids and names; write a table")
     return with_ids
 
 
@@ -347,7 +339,9 @@ def _reads_back(taxonomy: Taxonomy, parts: list[str]) -> bool:
 
     def fill(draft: Draft) -> None:
         tree = PathTree(draft)
-        _lines(draft, tree, enumerate(parts, start=1), None)
+        # `lines` would take a mark of byte order from the first line.
+        head = [part.removeprefix("\ufeff") for part in parts[:1]]
+        _lines(draft, tree, enumerate([*head, *parts[1:]], start=1), None)
         tree.finish()
 
     read_back, _ = Draft.of("", fill).build()
@@ -364,8 +358,6 @@ def _why_not(taxonomy: Taxonomy, paths: list[tuple[str, str]]) -> Iterator[Fault
         if PATH_SEPARATOR in taxonomy[node].name:
             yield Fault(f"a name with {PATH_SEPARATOR!r} cannot stand in a path", node=node)
         elif ID_FORMS[1].fullmatch(f"{node} : x") is None or node.startswith(("#", "gid://")):
-            yield Fault(
-                "an id with spaces, or that begins with '#' or 'gid://', cannot stand in a path", node=node
-            )
+            yield Fault("an id with spaces, or that begins with '#' or 'gid://', cannot stand in a path", node=node)
         elif owner.setdefault(path, node) != node:
             yield Fault(f"the same path of names as '{owner[path]}'; write a table instead", node=node)
