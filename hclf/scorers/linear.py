@@ -150,13 +150,16 @@ class LinearScorer:
             return _Model(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), 1.0)
         sub = problem.X[rows]
         # Only the features that occur in these rows: liblinear's work and memory go with the number of columns.
-        features, compact = np.unique(sub.indices, return_inverse=True)
-        sub = csr_matrix((sub.data, compact, sub.indptr), shape=(len(rows), max(len(features), 1)))
+        seen = np.zeros(problem.X.shape[1], dtype=bool)
+        seen[sub.indices] = True
+        features = np.flatnonzero(seen)
+        number = np.cumsum(seen, dtype=np.int32) - 1
+        sub = csr_matrix((sub.data, number[sub.indices], sub.indptr), shape=(len(rows), max(len(features), 1)))
         svm = LinearSVC(C=self.C, dual=True, tol=0.05, max_iter=200, random_state=self.seed)
         svm.fit(sub, y, sample_weight=weight)
         values = svm.coef_.ravel().astype(np.float32)[: len(features)]
         keep = np.abs(values) >= self.prune
-        return _Model(features[keep].astype(np.int64), values[keep], float(svm.intercept_[0]))
+        return _Model(features[keep], values[keep], float(svm.intercept_[0]))
 
     def _rows(self, problem: _Problem, column: int, similarity: Floats) -> tuple[Ints, NDArray[np.float64]]:
         """Return the training rows of a node, ascending, and their weights."""
