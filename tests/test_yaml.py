@@ -331,9 +331,9 @@ def test_redundant_parents_stop_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_hundred_thousand_faults_are_quick() -> None:
     text = doc("  - near", *(f"  - {{id: n{i}, parents: near{i}}}" for i in range(50_000)))
-    started = time.perf_counter()
+    started = time.process_time()
     _, found = yaml.check_text(text)
-    assert time.perf_counter() - started < 8
+    assert time.process_time() - started < 8
     assert len(found) == 50_000
     assert 0 < sum("did you mean" in fault.message for fault in found) <= 20
 
@@ -477,7 +477,7 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(TaxonomyError):
         yaml.write(Taxonomy(["a|b"]), tmp_path / "t.yaml")
     assert yaml.read(tmp_path / "t.yaml") == t
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(TaxonomyError, match=r"t\.yaml: cannot be written: No such file"):
         yaml.write(t, tmp_path / "none" / "t.yaml")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.yaml", "t.yaml.gz"]
 

@@ -9,7 +9,7 @@ import gc
 import gzip
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hclf.errors import Fault, TaxonomyError
@@ -105,8 +105,7 @@ def write(taxonomy: Taxonomy, path: str | os.PathLike[str]) -> None:
     """Write the canonical YAML, compressed when the name ends in `.gz`; the file appears whole or not at all.
 
     Raises:
-        TaxonomyError: as `dumps`, or the file would be larger than `read` takes.
-        OSError: the file cannot be written.
+        TaxonomyError: as `dumps`; the file would be larger than `read` takes, or cannot be written.
     """
     target = Path(path)
     data = dumps(taxonomy).encode()
@@ -120,8 +119,10 @@ def write(taxonomy: Taxonomy, path: str | os.PathLike[str]) -> None:
     try:
         beside.write_bytes(data)
         beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise TaxonomyError([Fault(f"cannot be written: {error.strerror or error}", str(target))]) from None
 
 
 def _check(data: bytes, faults: Faults, max_bytes: int) -> tuple[Taxonomy | None, list[Fault]]:

@@ -102,7 +102,7 @@ class _Composer:
             kind = type(event)
             if kind is ScalarEvent:
                 mark, text = event.start_mark, event.value
-                if not text.isascii() and _SURROGATE.search(text):  # PyYAML without libyaml takes "\\ud800"
+                if not text.isascii() and _SURROGATE.search(text):  # PyYAML without libyaml takes "\ud800"
                     self.stop(event, "an escape that is not a character (\\ud800 to \\udfff)")
                 if len(text) < 16:
                     text = words.setdefault(text, text)

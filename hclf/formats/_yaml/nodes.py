@@ -116,7 +116,7 @@ class Nodes:
         """Say that a node has no id, and propose one."""
         name = fields.get("name")
         made = slug(name.value) if name is not None and name.is_text else ""
-        self.faults.error(f"a node without id; add `id: {made or 'some-id'}`", item)
+        self.faults.error(f"a node without id; add `id: {shown(made) or 'some-id'}`", item)
 
     def full(self, at: Value, fields: dict[str, Value], parent: int) -> tuple[Value | None, int]:
         """Read the fields of a node whose id stands at `at`."""
