@@ -8,16 +8,12 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
-from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.preprocessing import normalize
 
 from hclf.errors import DataError, UsageError
+from hclf.scorers.ngrams import Vocabulary, extract
 
-ANALYZERS: tuple[dict[str, Any], ...] = (
-    # `\w+` keeps single letters and digits ("type 2", "B 12"), which scikit-learn's default pattern drops.
-    {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b", "min_df": 1},
-    {"analyzer": "char_wb", "ngram_range": (3, 5), "min_df": 2},
-)
+MIN_DOCUMENTS = (1, 2)  # in how many documents a word n-gram, a character n-gram must occur
 ROW_NORM = 2**0.5  # two unit-length blocks side by side; the scale that C = 1 was chosen at
 OTHER_FIELDS_WEIGHT = 0.5  # of every field after the first, unless the user says otherwise
 
@@ -69,26 +65,18 @@ class TextFeatures:
         first = next(iter(self.field_weights), "text")
         documents = [*inputs, *({first: text} for text in texts)]
         parts, rows, weights = self._flatten(documents)
-        if not any(any(ch.isalnum() for ch in part) for part in parts):
-            raise DataError("no training document has a single word of text")
-        self.terms: list[list[str]] = []
-        self.idf: list[NDArray[np.float32]] = []
-        blocks = []
-        for settings in ANALYZERS:
-            vectorizer = CountVectorizer(**{**settings, "min_df": 1}, dtype=np.float32)
-            try:
-                counts = vectorizer.fit_transform(parts)
-            except ValueError:  # scikit-learn's "empty vocabulary"
-                counts, names_out = csr_matrix(np.zeros((len(parts), 0), dtype=np.float32)), []
-            else:
-                names_out = vectorizer.get_feature_names_out().tolist()
+        blocks, self.vocabularies, self.idf = [], [], []
+        for grams, least in zip(extract(parts), MIN_DOCUMENTS, strict=True):
+            hashes, columns = np.unique(grams.hashes, return_inverse=True)
+            counts = _counts(grams.rows, columns, (len(parts), len(hashes)))
             frequency = _document_frequency(counts, rows)
             # A taxonomy of few documents keeps its rare n-grams: they may be all there is.
-            keep = np.flatnonzero(frequency >= min(settings["min_df"], max(1, len(documents) // 50)))
-            self.terms.append([names_out[i] for i in keep])
+            keep = np.flatnonzero(frequency >= min(least, max(1, len(documents) // 50)))
+            self.vocabularies.append(Vocabulary(hashes[keep]))
             self.idf.append((np.log((1 + len(documents)) / (1 + frequency[keep])) + 1).astype(np.float32))
             blocks.append(counts[:, keep])
-        self._compile()
+        if not len(self.vocabularies[0]):
+            raise DataError("no training document has a single word of text")
         X = self._weigh(blocks, rows, weights, len(documents))
         return X[: len(inputs)], X[len(inputs) :]
 
@@ -99,16 +87,12 @@ class TextFeatures:
             UsageError: a document has text, but only in fields the model was not trained on.
         """
         parts, rows, weights = self._flatten(inputs)
-        if not parts:
-            return csr_matrix((len(inputs), sum(map(len, self.idf))), dtype=np.float32)  # type: ignore[arg-type]
-        return self._weigh([v.transform(parts) for v in self._vectorizers], rows, weights, len(inputs))
-
-    def _compile(self) -> None:
-        self._vectorizers = [
-            CountVectorizer(**{**settings, "min_df": 1}, dtype=np.float32, vocabulary=terms or ["\0"])
-            for settings, terms in zip(ANALYZERS, self.terms, strict=True)
-        ]
-        self.idf = [idf if len(idf) else np.zeros(1, dtype=np.float32) for idf in self.idf]
+        blocks = []
+        for grams, vocabulary in zip(extract(parts), self.vocabularies, strict=True):
+            columns = vocabulary.columns(grams.hashes)
+            known = columns >= 0
+            blocks.append(_counts(grams.rows[known], columns[known], (len(parts), len(vocabulary))))
+        return self._weigh(blocks, rows, weights, len(inputs))
 
     def _flatten(self, documents: Sequence[Mapping[str, str]]) -> tuple[list[str], NDArray[Any], NDArray[Any]]:
         """Return the non-empty fields of all documents in one list, with their rows and weights."""
@@ -135,11 +119,8 @@ class TextFeatures:
         gather = csr_matrix((weights, (rows, np.arange(len(rows)))), shape=(n, len(rows)))
         weighed = []
         for counts, idf in zip(blocks, self.idf, strict=True):
-            block = counts.astype(np.float32)
-            if block.shape[1] < len(idf):  # the placeholder of an empty vocabulary
-                block = csr_matrix((block.shape[0], len(idf)), dtype=np.float32)  # type: ignore[arg-type]
-            block.data = (1 + np.log(block.data)) * idf[block.indices]
-            weighed.append(normalize(gather @ normalize(block, copy=False), copy=False))
+            counts.data = (1 + np.log(counts.data)) * idf[counts.indices]
+            weighed.append(normalize(gather @ normalize(counts, copy=False), copy=False))
         X: csr_matrix[Any] = normalize(csr_matrix(hstack(weighed, dtype=np.float32)), copy=False)
         X.data *= np.float32(ROW_NORM)
         X.sort_indices()
@@ -147,16 +128,16 @@ class TextFeatures:
 
     def get_state(self) -> State:
         """Return vocabulary and weights."""
-        config = {"kind": self.kind, "field_weights": self.field_weights, "terms": self.terms}
-        return config, {f"idf{i}": idf for i, idf in enumerate(self.idf)}
+        arrays: dict[str, NDArray[Any]] = {f"idf{i}": idf for i, idf in enumerate(self.idf)}
+        arrays |= {f"hashes{i}": vocabulary.hashes for i, vocabulary in enumerate(self.vocabularies)}
+        return {"kind": self.kind, "field_weights": self.field_weights}, arrays
 
     @classmethod
     def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Build from what `get_state` returned."""
         features = cls(config["field_weights"])
-        features.terms = [list(terms) for terms in config["terms"]]
-        features.idf = [arrays[f"idf{i}"] for i in range(len(features.terms))]
-        features._compile()
+        features.idf = [arrays[f"idf{i}"] for i in range(len(MIN_DOCUMENTS))]
+        features.vocabularies = [Vocabulary(arrays[f"hashes{i}"]) for i in range(len(MIN_DOCUMENTS))]
         return features
 
 
@@ -222,10 +203,15 @@ def features_from_state(config: Mapping[str, Any], arrays: Mapping[str, NDArray[
     return features
 
 
+def _counts(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -> csr_matrix[Any]:
+    """Return how often each (row, column) occurs, float32, columns ascending."""
+    counts = csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
+    counts.sum_duplicates()
+    return counts
+
+
 def _document_frequency(counts: csr_matrix[Any], rows: NDArray[Any]) -> NDArray[np.int64]:
     """In how many documents each term occurs, when a document's fields are several rows of counts."""
-    if not counts.shape[1]:
-        return np.zeros(0, dtype=np.int64)
     term_of, document_of = counts.indices.astype(np.int64), np.repeat(rows, np.diff(counts.indptr))
     once = np.unique(document_of * counts.shape[1] + term_of) % counts.shape[1]
     return np.bincount(once, minlength=counts.shape[1])

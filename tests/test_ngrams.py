@@ -1,0 +1,63 @@
+"""Hashed n-grams are scikit-learn's n-grams."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import CountVectorizer
+
+from hclf.scorers.ngrams import Ngrams, Vocabulary, extract
+
+SETTINGS = (
+    {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"},
+    {"analyzer": "char_wb", "ngram_range": (3, 5)},
+)
+# Beyond the basic plane every character counts as a letter here: a documented difference to `\w`.
+TEXTS = st.lists(st.text(st.characters(max_codepoint=0xFFFE, exclude_categories=["Cs"]), max_size=40), max_size=6)
+
+
+def counts(grams: Ngrams, n: int) -> np.ndarray:
+    _, columns = np.unique(grams.hashes, return_inverse=True)
+    width = int(columns.max(initial=-1)) + 1
+    return csr_matrix((np.ones(len(columns)), (grams.rows, columns)), shape=(n, max(width, 1))).toarray()
+
+
+def table(texts: list[str], settings: dict) -> np.ndarray:
+    try:
+        return CountVectorizer(**settings).fit_transform(texts).toarray()
+    except ValueError:  # empty vocabulary
+        return np.zeros((len(texts), 1))
+
+
+@given(TEXTS)
+def test_the_same_ngrams_as_count_vectorizer(texts: list[str]) -> None:
+    for grams, settings in zip(extract(texts), SETTINGS, strict=True):
+        ours, theirs = counts(grams, len(texts)), table(texts, settings)
+        # Columns are in another order: compare them as multisets.
+        assert sorted(map(tuple, ours.T.tolist())) == sorted(map(tuple, theirs.T.tolist()))
+
+
+@pytest.mark.parametrize("text", ["", " ", "a", "  a\u00a0b\n", "x" * 5000, "é ß İ ǅ", "😀 emoji", "one, two-three"])
+def test_odd_texts(text: str) -> None:
+    for grams in extract([text, "known words", text]):
+        first, third = (grams.hashes[grams.rows == row] for row in (0, 2))
+        assert np.sort(first).tolist() == np.sort(third).tolist()
+
+
+def test_different_ngrams_have_different_hashes() -> None:
+    words = [f"{a}{b} {b}{a}" for a in "abcdefghijklmnopqrstuvwxyz" for b in "0123456789äöü"]
+    for grams, settings in zip(extract(words), SETTINGS, strict=True):
+        assert len(np.unique(grams.hashes)) == len(CountVectorizer(**settings).fit(words).vocabulary_)
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), unique=True), st.lists(st.integers(0, 2**64 - 1)))
+def test_vocabulary_finds_what_it_knows(known: list[int], asked: list[int]) -> None:
+    # Neighbours of known hashes share their slots: the crowded case.
+    known = sorted({*known, *(k ^ 1 for k in known)})
+    vocabulary = Vocabulary(np.array(known, dtype=np.uint64))
+    queries = [*known, *asked, *((k + 2) % 2**64 for k in known)]
+    place = {hash_: i for i, hash_ in enumerate(known)}
+    assert vocabulary.columns(np.array(queries, dtype=np.uint64)).tolist() == [place.get(q, -1) for q in queries]
