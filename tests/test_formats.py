@@ -617,8 +617,12 @@ def test_unknown_formats_and_options(tmp_path: Path) -> None:
 def test_every_registered_format_has_the_same_functions(name: str) -> None:
     for verb in ("read", "check"):
         assert callable(formats._resolve(formats.READERS, name, verb))
-    for verb in ("write", "dumps"):
+    for verb in ("write", "dumps") if name in formats.WRITERS else ():  # releases of others are only read
         assert callable(formats._resolve(formats.WRITERS, name, verb))
+
+
+def test_what_can_be_written_can_be_read() -> None:
+    assert formats.WRITERS.keys() <= formats.READERS.keys()
 
 
 # -- losses ----------------------------------------------------------------------------------------------------

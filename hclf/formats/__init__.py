@@ -16,7 +16,7 @@ from typing import Any
 from hclf.errors import Fault, TaxonomyError, UsageError, did_you_mean, suggest
 from hclf.taxonomy import Node, Taxonomy
 
-__all__ = ["READERS", "WRITERS", "by_suffix", "check", "dumps", "losses", "read", "sniff", "write"]
+__all__ = ["READERS", "WRITERS", "by_suffix", "check", "companions", "dumps", "losses", "read", "sniff", "write"]
 
 READERS = {
     "yaml": "hclf.formats.yaml:read",
@@ -24,6 +24,7 @@ READERS = {
     "paths": "hclf.formats.paths:read",
     "nodelink": "hclf.formats.nodelink:read",
     "research": "hclf.formats.research:read",
+    "icd10cm": "hclf.formats.icd10cm:read",
 }
 WRITERS = {
     "yaml": "hclf.formats.yaml:write",
@@ -42,6 +43,7 @@ SUFFIXES = {
     ".json": "nodelink",
     ".taxonomy": "research",
 }
+XML_ROOTS = {"ICD10CM.tabular": "icd10cm"}
 SNIFFED_LINES = 50
 
 
@@ -96,6 +98,20 @@ def dumps(taxonomy: Taxonomy, format: str = "yaml") -> str:
     return str(_resolve(WRITERS, format, "dumps")(taxonomy))
 
 
+def companions(path: str | Path, format: str | None = None, **options: Any) -> list[Path]:
+    """Return the other files `read` would read with these arguments, such as the order file of ICD-10-CM."""
+    try:
+        module, _, _ = READERS[format or sniff(path)].partition(":")
+        found: list[Path] = getattr(import_module(module), "companions", _no_companions)(path, **options)
+    except (TaxonomyError, KeyError):  # `read` has better words for it
+        return []
+    return found
+
+
+def _no_companions(_path: str | Path, **_options: Any) -> list[Path]:
+    return []
+
+
 def by_suffix(path: str | Path) -> str | None:
     """Return the format a file's suffix stands for, `.gz` aside, or None.
 
@@ -106,11 +122,13 @@ def by_suffix(path: str | Path) -> str | None:
 
 
 def sniff(path: str | Path) -> str:
-    """Return the format of a file: by its suffix; for tables and text by what its first lines look like.
+    """Return the format of a file: by its suffix; for tables, text and XML by what stands in its first lines.
 
     Raises:
-        TaxonomyError: the file cannot be read as text.
+        TaxonomyError: the file cannot be read as text, or is XML of a kind no format is for.
     """
+    if str(path).removesuffix(".gz").lower().endswith(".xml"):
+        return _xml_format(path)
     named = by_suffix(path)
     if named == "table":
         return "paths" if _has_level_columns(path) else "table"
@@ -130,6 +148,18 @@ def sniff(path: str | Path) -> str:
         return "paths"
     widths = {text.count("\t") for text in sample if not text.startswith("#")}
     return "table" if len(widths) == 1 and not head.lower().startswith("root\t") else "research"
+
+
+def _xml_format(path: str | Path) -> str:
+    from hclf.formats._xml import root_tag
+
+    root = root_tag(path)
+    if root not in XML_ROOTS:
+        known = ", ".join(f"<{tag}> ({name})" for tag, name in XML_ROOTS.items())
+        raise TaxonomyError(
+            [Fault(f"no format is for XML whose outermost element is <{root}>; known are {known}", str(path))]
+        )
+    return XML_ROOTS[root]
 
 
 def _has_level_columns(path: str | Path) -> bool:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hclf._version import __version__
+from hclf.formats import companions
 from hclf.formats._json import rule_object
 from hclf.taxonomy import Edges, Node, Rule, Taxonomy
 
@@ -50,18 +51,22 @@ def folder() -> Path:
 
 
 def key(path: Path, reader: str, options: Mapping[str, Any]) -> str:
-    """Return the key of a file's content, read by a reader with options, by this version of the code.
+    """Return the key of a file's content (and of those read with it), read with options by this version of the code.
 
     "" if the file cannot be read: its reader has better words for that.
     """
     try:
-        with path.open("rb") as handle:
-            content = hashlib.file_digest(handle, "sha256").hexdigest()
+        content = [_digest(file) for file in (path, *companions(path, reader or None, **options))]
     except OSError:
         return ""
     # The name is part of what is read: tables and paths call the taxonomy by it.
     said = [CACHE_VERSION, __version__, _code(), reader, path.name, sorted(options.items()), content]
     return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @lru_cache(maxsize=1)

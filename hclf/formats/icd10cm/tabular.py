@@ -1,0 +1,210 @@
+"""The tabular list: chapters, sections, codes, and the seventh characters that codes inherit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hclf.formats._draft import Draft
+from hclf.formats._xml import Element, elements, root_tag
+from hclf.formats.icd10cm.order import OrderFile, dotted
+from hclf.taxonomy import Node
+
+ROOT = "ICD10CM.tabular"
+TITLE = "ICD-10-CM tabular list of diseases and injuries"
+LEVELS = ("chapter", "section", "category", "subcategory")
+CODE = re.compile(r"[A-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?")  # `C4A` and `Z3A` are categories
+SECTION = re.compile(r"([A-Z]\w\w)(?:-([A-Z]\w\w))?")
+RANGE = re.compile(r"\s*\(([A-Z]\w\w(?:-[A-Z]\w\w)?)\)")
+WHOLE, PLACEHOLDER = 7, "X"  # characters of a whole code; what fills it up to the seventh
+# What is not a note. All else that stands in a chapter, section or code is kept in `meta` under its tag.
+STRUCTURE = frozenset(("name", "desc", "diag", "section", "sectionIndex", "sevenChrDef"))
+OLD = frozenset(("old",))  # in addenda: what `new` beside it replaces
+SHOWN = 5
+
+
+class Seventh(NamedTuple):
+    """A seventh character, what it adds to a description, and its own inclusion notes."""
+
+    character: str
+    text: str
+    notes: list[str]
+    line: int
+
+
+def fill(draft: Draft, order: OrderFile | None, *, phrases: bool, nested: bool) -> None:
+    """Read the tabular list of `draft.file` into the draft, its codes limited to those of the order file."""
+    if (root := root_tag(draft.file)) != ROOT:
+        draft.fault(f"not a tabular list of ICD-10-CM: its outermost element is <{root}>, not <{ROOT}>")
+        return
+    name = Path(draft.file).name
+    codes = f"codes and billable flags from {order.path.name}" if order else "billable flags derived, no order file"
+    draft.header |= {"id": "icd10cm", "title": TITLE, "source": f"{name}; {codes}"}
+    draft.level_names = LEVELS[:2] if nested else LEVELS
+    tabular = Tabular(draft, order, phrases=phrases, nested=nested)
+    for element in elements(draft.file, ("version", "chapter")):
+        if element.tag == "version":
+            draft.header["version"] = element.text(OLD)
+        else:
+            tabular.chapter(element)
+    tabular.finish()
+
+
+class Tabular:
+    """Walks the elements of a tabular list and adds what they say to a draft."""
+
+    def __init__(self, draft: Draft, order: OrderFile | None, *, phrases: bool, nested: bool) -> None:
+        self.draft, self.order, self.phrases, self.nested = draft, order, phrases, nested
+        self.codes: set[str] = set()
+        self.surplus: list[str] = []
+        self.expanded = 0
+
+    def chapter(self, element: Element) -> None:
+        """Add a chapter and all below it."""
+        number = _text(element, "name")
+        if not number:
+            self.draft.fault("a chapter without a <name>", element.line)
+            return
+        chapter = f"chapter-{number.zfill(2)}"
+        self._heading(element, chapter)
+        around: list[tuple[str, str, str]] = []  # (first, last, id) of the sections this one lies in, outermost first
+        for section in element:
+            if section.tag == "section":
+                self._section(section, chapter, around)
+            elif section.tag == "diag":
+                self._code(section, chapter, ())
+
+    def _section(self, element: Element, chapter: str, around: list[tuple[str, str, str]]) -> None:
+        found = SECTION.fullmatch(element.attributes.get("id", ""))
+        if not found:
+            self.draft.fault("a section whose id is not a category or a range of categories", element.line)
+            return
+        first, last, section = found[1], found[2] or found[1], f"block-{found[0]}"
+        # An outer section stands before those inside it: so D3A (benign) is not taken for a part of D37-D48.
+        while around and not (around[-1][0] <= first and last <= around[-1][1]):
+            around.pop()
+        self._heading(element, section)
+        self.draft.edge(around[-1][2] if around and self.nested else chapter, section)
+        around.append((first, last, section))
+        for code in element:
+            if code.tag == "diag":
+                self._code(code, section, ())
+
+    def _heading(self, element: Element, node: str) -> None:
+        """Add a chapter or section; the range at the end of its description goes to `meta`."""
+        meta = _notes(element)
+        name = _text(element, "desc")
+        if found := re.search(RANGE.pattern + "$", name):
+            name, meta = name[: found.start()], {"range": found[1], **meta}
+        self.draft.node(Node(node, {"": name} if name else {}, assignable=False, meta=meta), element.line)
+
+    # -- codes -------------------------------------------------------------------------------------------------
+
+    def _code(self, element: Element, parent: str, inherited: Sequence[Seventh]) -> None:
+        """Add a code and all below it; `inherited` are the seventh characters defined further up."""
+        code = _text(element, "name")
+        if not CODE.fullmatch(code):
+            self.draft.fault(f"not a code: {code[:20]!r}" if code else "a code without a <name>", element.line)
+            return
+        below = [item for item in element if item.tag == "diag"]
+        defined = element.child("sevenChrDef")
+        sevenths = self._sevenths(defined) if defined else inherited
+        extends = bool(sevenths) and not below and len(code.replace(".", "")) < WHOLE
+        name, meta = _text(element, "desc"), _notes(element)
+        terms = tuple(dict.fromkeys(meta.pop("inclusionTerm", ())))
+        self._add(code, parent, name, element.line, terms=terms, meta=meta, header=bool(below) or extends)
+        for item in below:
+            self._code(item, code, sevenths)
+        if extends:
+            self._extend(code, name, sevenths)
+
+    def _add(
+        self,
+        code: str,
+        parent: str,
+        name: str,
+        line: int,
+        *,
+        terms: tuple[str, ...] = (),
+        meta: dict[str, Any],
+        header: bool,
+    ) -> None:
+        """Add one code. `header`: whether it only heads others, which the order file knows better."""
+        listed = self.order.codes.get(code) if self.order else None
+        assignable = bool(listed and listed.billable) if self.order else not header
+        names, synonyms = {"": name} if name else {}, {"": terms} if terms and self.phrases else {}
+        if self.draft.node(Node(code, names, synonyms, assignable=assignable, meta=meta), line):
+            self.codes.add(code)
+            self.draft.edge(parent, code)
+
+    def _extend(self, code: str, name: str, sevenths: Iterable[Seventh]) -> None:
+        """Add the whole codes under a code that ends before the seventh character."""
+        stem = code.replace(".", "").ljust(WHOLE - 1, PLACEHOLDER)
+        for seventh in sevenths:
+            whole = dotted(stem + seventh.character)
+            if self.order and whole not in self.order.codes:
+                self.surplus.append(whole)
+                continue
+            meta = {"includes": seventh.notes} if seventh.notes else {}
+            said = ", ".join(filter(None, (name, seventh.text)))
+            self._add(whole, code, said, seventh.line, meta=meta, header=False)
+            self.expanded += 1
+
+    def _sevenths(self, definition: Element) -> list[Seventh]:
+        """Return the seventh characters a code defines; a note among them belongs to the one before it."""
+        found: list[Seventh] = []
+        for item in definition:
+            if item.tag == "note" and found:
+                found[-1].notes.append(item.text(OLD))
+                continue
+            character = item.attributes.get("char", "")
+            if item.tag != "extension" or not (len(character) == 1 and character.isalnum()):
+                self.draft.fault("a seventh character must be an <extension> with one letter or digit", item.line)
+            else:
+                found.append(Seventh(character.upper(), item.text(OLD), [], item.line))
+        return found
+
+    # -- what the order file says otherwise --------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Say how codes and order file fit together."""
+        if not self.order:
+            if self.codes:
+                count = f"{self.expanded:,} codes expanded from seventh characters by rule"
+                self.draft.warn(f"no order file: {count}, billable flags derived; give one (--order)")
+            return
+        file = self.order.path.name
+        common = self.codes & self.order.codes.keys()
+        if self.codes and not common:
+            self.draft.fault(f"none of the {len(self.codes):,} codes is in the order file {file}: another release?")
+            return
+        if self.surplus:
+            self._warn(self.surplus, f"that the seventh characters allow are not in {file}, and left out")
+        unlisted = sorted(self.codes - common)
+        if unlisted:
+            self._warn(unlisted, f"are not in {file}: kept, but not assignable")
+        categories = {code[:3] for code in self.codes}  # of chapters that are not in this file, nothing can be said
+        missing = [code for code in self.order.codes if code[:3] in categories and code not in self.codes]
+        if missing:
+            self._warn(missing, f"of {file} have no place in the tabular list, and are left out: another release?")
+
+    def _warn(self, codes: Sequence[str], what: str) -> None:
+        more = ", …" if len(codes) > SHOWN else ""
+        self.draft.warn(f"{len(codes):,} codes {what}: {', '.join(codes[:SHOWN])}{more}")
+
+
+def _text(element: Element, tag: str) -> str:
+    found = element.child(tag)
+    return found.text(OLD) if found else ""
+
+
+def _notes(element: Element) -> dict[str, Any]:
+    """Return tag -> texts of everything said besides structure."""
+    notes: dict[str, Any] = {}
+    for item in element:
+        if item.tag not in STRUCTURE:
+            texts = [text for inner in item if (text := inner.text(OLD))] or [item.text(OLD)]
+            notes.setdefault(item.tag, []).extend(filter(None, texts))
+    return notes
