@@ -57,7 +57,7 @@ class CheckReport:
 
     @property
     def faults(self) -> list[str]:
-        """What `--strict` fails on, one sentence each: what makes training data wrong, not merely thin."""
+        """What `--strict` fails on, each with its count: what makes training data wrong, not merely thin."""
         refused = self.problems.total - self.empty_texts
         found = (
             (refused, "rows with problems"),
@@ -66,7 +66,7 @@ class CheckReport:
             (len(self.not_assignable), "nodes given as labels that are not assignable"),
             (self.duplicates["across_sources"], "texts in more than one source"),
         )
-        return [f"{count:,} {what}" for count, what in found if count]
+        return [f"{what}: {count:,}" for count, what in found if count]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything for `--json`."""
@@ -136,7 +136,8 @@ class CheckReport:
         for column in columns:
             table.add_column(column.replace("_", " "), justify="right")
         for level in self.levels:
-            name = f"{level['level']} {level['name']}"
+            number, name = level["level"], level["name"]
+            name = name if name == f"level {number}" else f"{number} {name}"
             table.add_row(Text(name), *(f"{level[column]:,}" for column in columns))
         return table
 

@@ -19,8 +19,8 @@ Kind = Literal[
     "ragged-row",
     "bad-csv",
     "wrong-type",
-    "missing-text",
     "empty-text",
+    "missing-field",
     "bad-spans",
     "missing-labels",
     "unknown-label",
@@ -40,8 +40,7 @@ class Problem:
     row: int = 0
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.row}: " if self.file and self.row else f"row {self.row}: " if self.row else ""
-        return f"{place}{self.message}"
+        return str(DataError(self.message, file=self.file, row=self.row))
 
 
 class Problems:

@@ -64,6 +64,7 @@ class DocumentReader(Iterator[Document]):
         self.problems = Problems() if problems is None else problems
         self._label_field, self._id_field, self._skip_empty = label_field, id_field, on_empty == "skip"
         self._records, self._count = iter(records), 0
+        self._unseen: set[str] = set()  # named fields that no record has had so far
         if header:
             self._take_header(header)
 
@@ -78,10 +79,7 @@ class DocumentReader(Iterator[Document]):
                     return document
         except StopIteration:
             self.close()
-            if self._count and not self.fields:
-                raise DataError(
-                    f"none of {self._count:,} records has {self._wanted_text()}", file=self.name
-                ) from None
+            self._note_end()
             raise
         except BaseException:
             self.close()
@@ -106,6 +104,8 @@ class DocumentReader(Iterator[Document]):
             raise BadRow("not-an-object", f"a {type(record).__name__}, not a text or a record")
         if not self.fields:
             self._choose_fields(record)
+        if self._unseen:
+            self._unseen -= record.keys()
         texts = {field: to_text(record.get(field), field) or "" for field in self.fields}
         labels = to_labels(record.get(self._label_field), self._label_field)
         return Document(
@@ -142,12 +142,19 @@ class DocumentReader(Iterator[Document]):
         self.problems.add("empty-text", "the text is empty", file=self.name, row=document.row)
         return not self._skip_empty
 
+    def _note_end(self) -> None:
+        if self._count and not self.fields:
+            raise DataError(f"none of {self._count:,} records has {self._wanted_text()}", file=self.name) from None
+        for field in sorted(self._unseen):
+            self.problems.add("missing-field", f"no record has a field {field!r}", file=self.name)
+        self._unseen = set()
+
     def _choose_fields(self, record: Mapping[str, Any]) -> None:
         """Settle the text fields, once, by the first record that has any."""
         if self._wanted is None:
             self.fields = ("text",) if "text" in record else tuple(f for f in TEXT_FIELDS if f in record)
         elif any(field in record for field in self._wanted):
-            self.fields = self._wanted
+            self.fields, self._unseen = self._wanted, set(self._wanted)
         if not self.fields and self._count >= GIVE_UP:
             keys = [key for key in record if _KEY.fullmatch(key)]
             shown = f"; the fields are {', '.join(keys[:12])}" if keys else ""

@@ -39,7 +39,7 @@ class JsonLines:
             line = json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
         except (ValueError, RecursionError) as error:
             reason = "nested too deep" if isinstance(error, RecursionError) else "NaN or infinity"
-            raise DataError(f"a record cannot be written as JSON: {reason}") from None
+            raise DataError(f"cannot be written as JSON: {reason}") from None
         self._stream.write(line + "\n")
 
     def close(self) -> None:
@@ -62,7 +62,7 @@ class Table:
         """
         cells = [_cell(row.get(column)) for column in self._columns]
         if any("\0" in cell for cell in cells):
-            raise DataError("a record holds a NUL character, which CSV cannot; write JSONL")
+            raise DataError("holds a NUL character, which CSV cannot; write JSONL")
         self._writer.writerow(cells)
 
     def close(self) -> None:
