@@ -88,7 +88,7 @@ def evaluate(
 
     Example: hclf evaluate models/products examples/products/test.jsonl
 
-    Example: hclf evaluate --gold test.jsonl --pred theirs.jsonl --taxonomy products
+    Example: hclf evaluate --gold examples/products/test.jsonl --pred predictions.jsonl --taxonomy products
     """
     from hclf.data import Problems
 

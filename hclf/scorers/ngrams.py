@@ -39,7 +39,7 @@ def extract(texts: Sequence[str]) -> tuple[Ngrams, Ngrams]:
 
     >>> words, characters = extract(["Oat milk"])
     >>> len(words.hashes), len(characters.hashes)
-    (3, 18)
+    (3, 15)
     """
     codes, rows = _codes(texts)
     if not len(codes):
