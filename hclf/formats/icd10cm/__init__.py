@@ -7,27 +7,26 @@ in `meta` under its tag (`excludes1`, `codeFirst`, …), as a list of texts. See
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
 
 from hclf.errors import Fault
 from hclf.formats._draft import Draft
 from hclf.formats._files import fail
+from hclf.formats.icd10cm import codelist, tabular
 from hclf.formats.icd10cm.order import read_order
-from hclf.formats.icd10cm.tabular import fill
+from hclf.formats.icd10cm.shape import year
 from hclf.taxonomy import Taxonomy
 
 __all__ = ["check", "companions", "read"]
-
-YEAR = re.compile(r"(?<!\d)20\d\d(?!\d)")
 
 
 def read(path: str | Path, *, order: str | Path | None = None, phrases: bool = True, nested: bool = True) -> Taxonomy:
     """Read the tabular list of ICD-10-CM.
 
     Args:
-        path: the XML file, gzip by suffix; one chapter will do.
+        path: the XML file, gzip by suffix; one chapter will do. A `.csv` file is taken as a bare list of codes
+            (`Code,Description,ChapterID,SectionID`), which knows neither seventh characters nor billable codes.
         order: the order file of the same release, gzip by suffix: the authority on which seventh-character codes
             exist and which codes are billable (assignable). By default the `icd10cm-order*.txt` or `.txt.gz` beside
             `path`, unless its name states another year. Without any, seventh characters are expanded by the rules
@@ -40,9 +39,6 @@ def read(path: str | Path, *, order: str | Path | None = None, phrases: bool = T
 
     Raises:
         TaxonomyError: everything wrong with it, each with file and line; or several order files lie beside it.
-
-    >>> read("icd10cm_tabular_2021.xml.gz")["E11.9"].name  # doctest: +SKIP
-    'Type 2 diabetes mellitus without complications'
     """
     return Draft.of(path, partial(_fill, order=order, phrases=phrases, nested=nested)).taxonomy()
 
@@ -55,27 +51,34 @@ def check(
 
 
 def companions(path: str | Path, *, order: str | Path | None = None, **_options: object) -> list[Path]:
-    """Return the order file that `read` would use: in a list, empty if there is none.
+    """Return the files `read` would use besides: the order file, or the lists beside a list of codes.
 
     Raises:
         TaxonomyError: several lie beside the file.
     """
+    path = Path(path)
+    if path.name.endswith(codelist.SUFFIXES):
+        return codelist.lists_beside(path)
     if order:
         return [Path(order)]
-    path = Path(path)
-    found = [file for file in sorted(path.parent.glob("icd10cm[-_]order*.txt*")) if _same_year(file, path)]
+    found = [file for file in sorted(path.parent.glob("icd10cm[-_]order*.txt*")) if _goes_with(file, path)]
     if len(found) > 1:
-        fail(
-            f"{len(found)} order files beside it, {', '.join(file.name for file in found)}: name one (--order)", path
-        )
+        names = ", ".join(file.name for file in found)
+        fail(f"{len(found)} order files lie beside it ({names}); name one (--order)", path)
     return found
 
 
-def _same_year(one: Path, other: Path) -> bool:
-    years = [YEAR.findall(file.name) for file in (one, other)]
-    return one.name.endswith((".txt", ".txt.gz")) and (not all(years) or set(years[0]) == set(years[1]))
+def _goes_with(order: Path, path: Path) -> bool:
+    """Tell whether a file beside is an order file of the same year, as far as the names tell years."""
+    years = {year(order), year(path)} - {""}
+    return order.name.endswith((".txt", ".txt.gz")) and len(years) < 2
 
 
 def _fill(draft: Draft, order: str | Path | None, phrases: bool, nested: bool) -> None:
-    used = companions(draft.file, order=order)
-    fill(draft, read_order(used[0]) if used else None, phrases=phrases, nested=nested)
+    if not draft.file.endswith(codelist.SUFFIXES):
+        used = companions(draft.file, order=order)
+        tabular.fill(draft, read_order(used[0]) if used else None, phrases=phrases, nested=nested)
+    elif order:
+        draft.fault("an order file goes with the tabular list (XML), not with a list of codes")
+    else:
+        codelist.fill(draft, nested=nested)

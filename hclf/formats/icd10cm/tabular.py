@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,14 +9,10 @@ from typing import Any, NamedTuple
 from hclf.formats._draft import Draft
 from hclf.formats._xml import Element, elements, root_tag
 from hclf.formats.icd10cm.order import OrderFile, dotted
+from hclf.formats.icd10cm.shape import CODE, ID, TITLE, Nesting, chapter_id, heading, level_names
 from hclf.taxonomy import Node
 
 ROOT = "ICD10CM.tabular"
-TITLE = "ICD-10-CM tabular list of diseases and injuries"
-LEVELS = ("chapter", "section", "category", "subcategory")
-CODE = re.compile(r"[A-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?")  # `C4A` and `Z3A` are categories
-SECTION = re.compile(r"([A-Z]\w\w)(?:-([A-Z]\w\w))?")
-RANGE = re.compile(r"\s*\(([A-Z]\w\w(?:-[A-Z]\w\w)?)\)")
 WHOLE, PLACEHOLDER = 7, "X"  # characters of a whole code; what fills it up to the seventh
 # What is not a note. All else that stands in a chapter, section or code is kept in `meta` under its tag.
 STRUCTURE = frozenset(("name", "desc", "diag", "section", "sectionIndex", "sevenChrDef"))
@@ -41,8 +36,8 @@ def fill(draft: Draft, order: OrderFile | None, *, phrases: bool, nested: bool) 
         return
     name = Path(draft.file).name
     codes = f"codes and billable flags from {order.path.name}" if order else "billable flags derived, no order file"
-    draft.header |= {"id": "icd10cm", "title": TITLE, "source": f"{name}; {codes}"}
-    draft.level_names = LEVELS[:2] if nested else LEVELS
+    draft.header |= {"id": ID, "title": TITLE, "source": f"{name}; {codes}"}
+    draft.level_names = level_names(nested)
     tabular = Tabular(draft, order, phrases=phrases, nested=nested)
     for element in elements(draft.file, ("version", "chapter")):
         if element.tag == "version":
@@ -67,38 +62,27 @@ class Tabular:
         if not number:
             self.draft.fault("a chapter without a <name>", element.line)
             return
-        chapter = f"chapter-{number.zfill(2)}"
+        chapter = chapter_id(number)
         self._heading(element, chapter)
-        around: list[tuple[str, str, str]] = []  # (first, last, id) of the sections this one lies in, outermost first
+        nesting = Nesting(chapter, self.nested)
         for section in element:
             if section.tag == "section":
-                self._section(section, chapter, around)
-            elif section.tag == "diag":
-                self._code(section, chapter, ())
+                self._section(section, nesting)
 
-    def _section(self, element: Element, chapter: str, around: list[tuple[str, str, str]]) -> None:
-        found = SECTION.fullmatch(element.attributes.get("id", ""))
-        if not found:
+    def _section(self, element: Element, nesting: Nesting) -> None:
+        found = nesting.enter(element.attributes.get("id", ""))
+        if found is None:
             self.draft.fault("a section whose id is not a category or a range of categories", element.line)
             return
-        first, last, section = found[1], found[2] or found[1], f"block-{found[0]}"
-        # An outer section stands before those inside it: so D3A (benign) is not taken for a part of D37-D48.
-        while around and not (around[-1][0] <= first and last <= around[-1][1]):
-            around.pop()
+        section, parent = found
         self._heading(element, section)
-        self.draft.edge(around[-1][2] if around and self.nested else chapter, section)
-        around.append((first, last, section))
+        self.draft.edge(parent, section)
         for code in element:
             if code.tag == "diag":
                 self._code(code, section, ())
 
     def _heading(self, element: Element, node: str) -> None:
-        """Add a chapter or section; the range at the end of its description goes to `meta`."""
-        meta = _notes(element)
-        name = _text(element, "desc")
-        if found := re.search(RANGE.pattern + "$", name):
-            name, meta = name[: found.start()], {"range": found[1], **meta}
-        self.draft.node(Node(node, {"": name} if name else {}, assignable=False, meta=meta), element.line)
+        self.draft.node(heading(node, _text(element, "desc"), _notes(element)), element.line)
 
     # -- codes -------------------------------------------------------------------------------------------------
 
@@ -172,8 +156,8 @@ class Tabular:
         """Say how codes and order file fit together."""
         if not self.order:
             if self.codes:
-                count = f"{self.expanded:,} codes expanded from seventh characters by rule"
-                self.draft.warn(f"no order file: {count}, billable flags derived; give one (--order)")
+                made = f"{self.expanded:,} codes made of seventh characters by rule, " if self.expanded else ""
+                self.draft.warn(f"no order file: {made}billable flags derived; give one (--order)")
             return
         file = self.order.path.name
         common = self.codes & self.order.codes.keys()
@@ -181,18 +165,18 @@ class Tabular:
             self.draft.fault(f"none of the {len(self.codes):,} codes is in the order file {file}: another release?")
             return
         if self.surplus:
-            self._warn(self.surplus, f"that the seventh characters allow are not in {file}, and left out")
+            self._warn(self.surplus, f"left out: seventh characters allow, but {file} does not list")
         unlisted = sorted(self.codes - common)
         if unlisted:
-            self._warn(unlisted, f"are not in {file}: kept, but not assignable")
+            self._warn(unlisted, f"not assignable, as {file} does not list")
         categories = {code[:3] for code in self.codes}  # of chapters that are not in this file, nothing can be said
         missing = [code for code in self.order.codes if code[:3] in categories and code not in self.codes]
         if missing:
-            self._warn(missing, f"of {file} have no place in the tabular list, and are left out: another release?")
+            self._warn(missing, f"left out: {file} lists, but the tabular list does not hold (another release?)")
 
     def _warn(self, codes: Sequence[str], what: str) -> None:
-        more = ", …" if len(codes) > SHOWN else ""
-        self.draft.warn(f"{len(codes):,} codes {what}: {', '.join(codes[:SHOWN])}{more}")
+        shown = ", ".join(codes[:SHOWN]) + ", …" * (len(codes) > SHOWN)
+        self.draft.warn(f"{len(codes):,} {'code' if len(codes) == 1 else 'codes'} {what} {shown}")
 
 
 def _text(element: Element, tag: str) -> str:
