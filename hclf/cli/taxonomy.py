@@ -23,12 +23,14 @@ app = typer.Typer(name="taxonomy", help="Check, look at and convert taxonomies."
 Source = Annotated[str, typer.Argument(metavar="TAXONOMY", help="A file, or the name of a shipped taxonomy.")]
 Format = Annotated[str | None, typer.Option("--format", help="Format of the file, if its name does not tell.")]
 Levels = Annotated[str, typer.Option("--levels", help="Columns of a table that are the levels, joined by commas.")]
+Order = Annotated[str, typer.Option("--order", help="Order file of ICD-10-CM; by default the one beside the list.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def _options(levels: str, separator: str = "") -> dict[str, Any]:
+def _options(levels: str, order: str = "", separator: str = "") -> dict[str, Any]:
     """Return the reader options that were given."""
-    return {key: value for key, value in (("levels", levels), ("separator", separator)) if value}
+    given = {"levels": levels, "order": order, "separator": separator}
+    return {key: value for key, value in given.items() if value}
 
 
 def _counted(number: int, word: str) -> str:
@@ -43,6 +45,7 @@ def validate(
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Files, or names of shipped taxonomies.")],
     format: Format = None,
     levels: Levels = "",
+    order: Order = "",
     strict: Annotated[bool, typer.Option("--strict", help="Take warnings for errors.")] = False,
     json: Json = False,
 ) -> None:
@@ -53,7 +56,7 @@ def validate(
     files = [find(path) for path in paths]
     results = []
     for file in files:
-        taxonomy, faults = formats.check(file, format, **_options(levels))
+        taxonomy, faults = formats.check(file, format, **_options(levels, order))
         results.append((file, taxonomy, faults))
         if not json:
             _print_faults(file, taxonomy, faults)
@@ -106,6 +109,7 @@ def show(
     max: Annotated[int, typer.Option("--max", "-m", min=1, help="Nodes to show, at most.")] = 50,
     format: Format = None,
     levels: Levels = "",
+    order: Order = "",
 ) -> None:
     """Draw a taxonomy as a tree: as much of it as fits, or one part, or what matches a search."""
     from hclf.errors import UsageError
@@ -113,7 +117,7 @@ def show(
 
     if search and node:
         raise UsageError("--search and --node exclude each other")
-    taxonomy = load_taxonomy(source, format=format, **_options(levels))
+    taxonomy = load_taxonomy(source, format=format, **_options(levels, order))
     if search:
         _show_search(taxonomy, search, max)
     else:
@@ -251,11 +255,11 @@ def _rank(wanted: str, text: str) -> int:
 
 
 @app.command()
-def stats(source: Source, format: Format = None, levels: Levels = "", json: Json = False) -> None:
+def stats(source: Source, format: Format = None, levels: Levels = "", order: Order = "", json: Json = False) -> None:
     """Count nodes by level, leaves, several parents, synonyms, languages and fan-out."""
     from hclf.registry import load_taxonomy
 
-    found = _statistics(load_taxonomy(source, format=format, **_options(levels)))
+    found = _statistics(load_taxonomy(source, format=format, **_options(levels, order)))
     if json:
         print_json(found)
     else:
@@ -362,6 +366,7 @@ def convert(
     from_: Annotated[str | None, typer.Option("--from", help="Format of IN, if its name does not tell.")] = None,
     to: Annotated[str | None, typer.Option("--to", help="Format of OUT, if its name does not tell.")] = None,
     levels: Levels = "",
+    order: Order = "",
     separator: Annotated[str, typer.Option("--separator", help="What stands between names of a path.")] = "",
     force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.")] = False,
 ) -> None:
@@ -370,7 +375,7 @@ def convert(
     from hclf.registry import load_taxonomy
 
     guard_output(target, force)
-    taxonomy = load_taxonomy(source, format=from_, **_options(levels, separator))
+    taxonomy = load_taxonomy(source, format=from_, **_options(levels, order, separator))
     lost = _convert_and_compare(
         taxonomy, target, to or formats.by_suffix(target) or ("yaml" if target == "-" else None)
     )
