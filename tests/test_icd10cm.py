@@ -309,6 +309,9 @@ def test_files_that_are_no_tabular_list(small: Path, monkeypatch: pytest.MonkeyP
     assert "no element found" in errors(put(small, "b.xml", ""))
     cut = put(small, "c.xml", SMALL[:-30])
     assert re.search(r"c\.xml:4\d:\d+: not well-formed XML: ", errors(cut))
+    for encoding in ("utf-18", "shift-jis"):
+        strange = put(small, "s.xml", SMALL.replace('encoding="utf-8"', f'encoding="{encoding}"'))
+        assert "cannot be decoded as the encoding it states" in errors(strange)
     assert "no nodes in this file" in errors(put(small, "d.xml", "<ICD10CM.tabular/>"))
     deep = put(small, "e.xml", "<ICD10CM.tabular>" + "<diag>" * 5_000)
     assert "elements nested more than 100 deep" in errors(deep)

@@ -110,6 +110,8 @@ class _Builder:
             self._parser.Parse(chunk, last)
         except expat.ExpatError as error:
             fail(f"not well-formed XML: {expat.ErrorString(error.code)}", self.path, error.lineno, error.offset + 1)
+        except (LookupError, ValueError) as error:  # Python is asked for encodings that expat does not have
+            fail(f"cannot be decoded as the encoding it states: {error}", self.path, self._parser.CurrentLineNumber)
 
     def take(self) -> list[Element]:
         done, self._done = self._done, []
