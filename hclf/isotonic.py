@@ -80,9 +80,7 @@ class _Forest:
                 heapify(below[top])
             return below[top]
 
-        waiting = [
-            -top for top in violated.tolist()
-        ]  # deepest first: a parent's number is below its children's
+        waiting = [-top for top in violated.tolist()]  # deepest first: a parent's number is below its children's
         heapify(waiting)
         done = -1
         while waiting:

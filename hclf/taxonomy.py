@@ -42,9 +42,7 @@ RULE_TYPES: tuple[RuleType, ...] = (
 )
 Ints = NDArray[np.int64]
 Float = TypeVar("Float", bound=np.floating[Any])
-HINTED_FAULTS = (
-    20  # "did you mean" looks through every id; past this many faults of a kind it would take minutes
-)
+HINTED_FAULTS = 20  # "did you mean" looks through every id; past this many faults of a kind it would take minutes
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -558,9 +556,7 @@ def longest_path_levels(n: int, pairs: Ints) -> tuple[Ints, Ints]:
 def find_cycle(pairs: Ints, left: Ints) -> list[int]:
     """Return one cycle, its first node repeated at the end, among the nodes Kahn's algorithm left over."""
     inside = set(left.tolist())
-    parent = {
-        c: p for p, c in pairs.tolist() if p in inside and c in inside
-    }  # every left node has such a parent
+    parent = {c: p for p, c in pairs.tolist() if p in inside and c in inside}  # every left node has such a parent
     node = int(left[0])
     seen: dict[int, int] = {}
     walk: list[int] = []
