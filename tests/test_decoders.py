@@ -1,0 +1,231 @@
+"""Law 3: whatever the scores, the thresholds and the decoder, label sets are closed under ancestors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from dags import Dag, dags
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+
+from hclf.decoders import DECODERS, decode, default_decoder, describe, make_decoder
+from hclf.errors import UsageError
+from hclf.labels import label_matrix
+from hclf.taxonomy import Node, Taxonomy
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("threshold", {}),
+    ("path", {}),
+    ("path", {"to_leaf": True}),
+    ("top-k", {"k": 1}),
+    ("top-k", {"k": 3}),
+]
+STEPS = 8  # few different scores: many ties, many scores that equal a threshold
+
+every_decoder = pytest.mark.parametrize(("name", "options"), CASES, ids=lambda value: str(value))
+
+
+def test_every_decoder_is_tested() -> None:
+    assert {name for name, _ in CASES} == set(DECODERS)
+
+
+@st.composite
+def scored(draw: st.DrawFn, documents: int = 4, max_parents: int = 3) -> tuple[Dag, Taxonomy, np.ndarray]:
+    """A random DAG, some nodes of which cannot be assigned, and random coherent scores."""
+    dag = draw(dags(max_nodes=9, max_parents=max_parents))
+    not_assignable = draw(st.sets(st.sampled_from(dag.ids)) if draw(st.booleans()) else st.just(set()))
+    taxonomy = Taxonomy([Node(n, assignable=n not in not_assignable) for n in dag.ids], dag.edges)
+    n = draw(st.integers(1, documents))
+    cells = draw(st.lists(st.integers(0, STEPS), min_size=n * len(taxonomy), max_size=n * len(taxonomy)))
+    raw = np.array(cells, dtype=draw(st.sampled_from([np.float32, np.float64]))).reshape(n, -1) / STEPS
+    return dag, taxonomy, taxonomy.coherent(raw, draw(st.sampled_from(["max", "min"])))
+
+
+def thresholds_for(draw: Any, depth: int, *, falling: bool) -> np.ndarray:
+    values = draw(st.lists(st.integers(0, STEPS + 1), min_size=depth, max_size=depth))
+    return np.array(values if falling else sorted(values)) / STEPS
+
+
+def as_sets(taxonomy: Taxonomy, Y: csr_matrix) -> list[set[str]]:
+    return [{taxonomy.nodes[j] for j in np.flatnonzero(row)} for row in Y.toarray()]
+
+
+def closed(dag: Dag, nodes: set[str]) -> set[str]:
+    return nodes.union(*map(dag.above, nodes))
+
+
+def passing(taxonomy: Taxonomy, row: np.ndarray, thresholds: np.ndarray, nodes: set[str]) -> set[str]:
+    return {n for n in nodes if row[j := taxonomy.index(n)] >= thresholds[taxonomy.levels[j] - 1]}
+
+
+def slow_candidates(name: str, options: dict[str, Any], dag: Dag, taxonomy: Taxonomy, row: np.ndarray) -> set[str]:
+    """What a decoder should select, node by node; ties go to the earlier column."""
+
+    def best(nodes: list[str]) -> str:
+        return min(nodes, key=lambda n: (-row[taxonomy.index(n)], taxonomy.index(n)))
+
+    if name == "threshold":
+        return set(taxonomy.nodes)
+    if name == "path":
+        here = best([n for n in dag.ids if not dag.above(n)])
+        while children := [c for p, c in dag.edges if p == here]:
+            here = best(children)
+        return closed(dag, {here})
+    assignable = [n for n in taxonomy.nodes if taxonomy[n].assignable]
+    left = assignable if len(assignable) < len(taxonomy) else [n for n in dag.ids if not dag.below(n)]
+    chosen: set[str] = set()
+    for _ in range(min(options["k"], len(left))):
+        chosen.add(best([n for n in left if n not in chosen]))
+    return closed(dag, chosen)
+
+
+@every_decoder
+@given(data=st.data())
+def test_decoded_sets_equal_a_slow_reference_and_are_closed(name: str, options: dict[str, Any], data: Any) -> None:
+    dag, taxonomy, scores = data.draw(scored())
+    thresholds = thresholds_for(data.draw, taxonomy.depth, falling=False)
+    decoder = make_decoder(name, **options)
+    Y, touched = decode(taxonomy, scores, thresholds, decoder)
+    assert (Y.shape, Y.dtype, touched) == (scores.shape, bool, 0)
+    for row, found in zip(scores, as_sets(taxonomy, Y), strict=True):
+        expected = slow_candidates(name, options, dag, taxonomy, row)
+        if decoder.cut:
+            expected = passing(taxonomy, row, thresholds, expected)
+        assert found == expected
+        assert found == closed(dag, found)
+
+
+@every_decoder
+@given(data=st.data())
+def test_falling_thresholds_are_closed_or_pruned_and_counted(name: str, options: dict[str, Any], data: Any) -> None:
+    dag, taxonomy, scores = data.draw(scored())
+    thresholds = thresholds_for(data.draw, taxonomy.depth, falling=True)
+    decoder = make_decoder(name, **options)
+    wide, touched = decode(taxonomy, scores, thresholds, decoder, "ancestors")
+    narrow, touched_too = decode(taxonomy, scores, thresholds, decoder, "prune")
+    selected = [slow_candidates(name, options, dag, taxonomy, row) for row in scores]
+    if decoder.cut:
+        selected = [passing(taxonomy, row, thresholds, s) for row, s in zip(scores, selected, strict=True)]
+    assert touched == touched_too == sum(s != closed(dag, s) for s in selected)
+    assert as_sets(taxonomy, wide) == [closed(dag, s) for s in selected]
+    assert as_sets(taxonomy, narrow) == [{n for n in s if dag.above(n) <= s} for s in selected]
+
+
+@every_decoder
+@given(data=st.data())
+def test_a_document_does_not_depend_on_its_batch(name: str, options: dict[str, Any], data: Any) -> None:
+    _, taxonomy, scores = data.draw(scored())
+    thresholds = thresholds_for(data.draw, taxonomy.depth, falling=True)
+    decoder = make_decoder(name, **options)
+    together = decode(taxonomy, scores, thresholds, decoder)[0].toarray()
+    alone = [decode(taxonomy, row[None], thresholds, decoder)[0].toarray() for row in scores]
+    assert (together == np.concatenate(alone)).all()
+
+
+@given(scored(max_parents=1))
+def test_on_a_tree_a_path_has_one_node_a_level_and_can_be_made_to_reach_a_leaf(
+    case: tuple[Dag, Taxonomy, np.ndarray],
+) -> None:
+    dag, taxonomy, scores = case
+    nothing_passes = np.full(taxonomy.depth, 1.01)
+    for Y, to_leaf in (
+        (decode(taxonomy, scores, np.full(taxonomy.depth, 0.5), make_decoder("path"))[0], False),
+        (decode(taxonomy, scores, nothing_passes, make_decoder("path", to_leaf=True))[0], True),
+    ):
+        for found in as_sets(taxonomy, Y):
+            assert sorted(taxonomy.levels[taxonomy.index(n)] for n in found) == list(range(1, len(found) + 1))
+            ends = {n for n in found if not dag.below(n) & found}
+            assert len(ends) == (1 if found or to_leaf else 0)
+            assert not to_leaf or not dag.below(ends.pop())
+
+
+@given(scored())
+def test_a_path_stops_where_thresholds_say_and_may_not_start(case: tuple[Dag, Taxonomy, np.ndarray]) -> None:
+    _, taxonomy, scores = case
+    whole = decode(taxonomy, scores, np.zeros(taxonomy.depth), make_decoder("path"))[0]
+    assert (
+        whole != decode(taxonomy, scores, np.zeros(taxonomy.depth), make_decoder("path", to_leaf=True))[0]
+    ).nnz == 0
+    for level in range(taxonomy.depth + 1):
+        thresholds = np.repeat([0.0, 1.01], [level, taxonomy.depth - level])
+        cut = decode(taxonomy, scores, thresholds, make_decoder("path"))[0].toarray()
+        assert (cut == whole.toarray() & (taxonomy.levels <= level)).all()
+
+
+def test_the_path_with_the_best_root_wins_over_the_best_leaf_elsewhere() -> None:
+    taxonomy = Taxonomy("abxy", [("a", "x"), ("b", "y")])
+    scores = np.array([[0.9, 0.8, 0.1, 0.8]])
+    assert as_sets(taxonomy, decode(taxonomy, scores, np.zeros(2), make_decoder("path"))[0]) == [{"a", "x"}]
+
+
+@given(scored(), st.integers(1, 4))
+def test_top_k_gives_k_leaves_whatever_they_score(case: tuple[Dag, Taxonomy, np.ndarray], k: int) -> None:
+    dag, _, scores = case
+    taxonomy = dag.taxonomy  # here every node may be assigned
+    Y = decode(taxonomy, scores * 0, np.ones(taxonomy.depth), make_decoder("top-k", k=k))[0].toarray()
+    leaves = np.flatnonzero(taxonomy.is_leaf)
+    assert (Y[:, leaves].sum(axis=1) == min(k, len(leaves))).all()
+    assert Y[:, leaves[:k]].all()  # all tied: the earliest columns
+
+
+def test_top_k_gives_assignable_nodes_where_the_taxonomy_says_which_are() -> None:
+    nodes = [Node("a"), Node("b", assignable=False), Node("c", assignable=False)]
+    taxonomy = Taxonomy(nodes, [("a", "b"), ("a", "c")])
+    found = decode(taxonomy, np.array([[0.5, 0.4, 0.3]]), np.zeros(2), make_decoder("top-k", k=2))[0]
+    assert as_sets(taxonomy, found) == [{"a"}]
+
+
+def test_a_score_equal_to_its_threshold_passes_in_any_precision() -> None:
+    taxonomy = Taxonomy(["a"])
+    for value in np.arange(1, 100) / 100:
+        for dtype in (np.float32, np.float64):
+            Y, _ = decode(taxonomy, np.array([[value]], dtype=dtype), np.array([value]), make_decoder("threshold"))
+            assert Y.nnz == 1, (value, dtype)
+
+
+def test_no_documents_no_labels(zoo: Taxonomy) -> None:
+    for name, options in CASES:
+        scores = np.zeros((0, len(zoo)), dtype=np.float32)
+        Y, touched = decode(zoo, scores, np.array([0.5, 0.4, 0.3]), make_decoder(name, **options))
+        assert (Y.shape, touched) == ((0, len(zoo)), 0)
+
+
+def test_decoders_by_name() -> None:
+    with pytest.raises(UsageError, match=r"unknown decoder 'treshold'; did you mean 'threshold'.*top-k"):
+        make_decoder("treshold")
+    with pytest.raises(UsageError, match="'path' does not take k"):
+        make_decoder("path", k=3)
+
+
+@every_decoder
+def test_a_decoder_is_built_again_from_its_description(name: str, options: dict[str, Any]) -> None:
+    decoder = make_decoder(name, **options)
+    assert make_decoder(name, **describe(decoder)) == decoder
+
+
+@pytest.mark.xfail(strict=True, reason="`cut` is an init field: accepted, then lost by `describe` when a model is saved")
+def test_what_is_no_option_of_the_threshold_decoder_is_refused() -> None:
+    with pytest.raises(UsageError):
+        make_decoder("threshold", cut=False)
+
+
+@pytest.mark.xfail(strict=True, reason="k is not checked: 0 predicts nothing, -1 all leaves but one")
+@pytest.mark.parametrize("k", [0, -1])
+def test_top_k_needs_a_k_of_at_least_one(k: int) -> None:
+    with pytest.raises(UsageError):
+        make_decoder("top-k", k=k)
+
+
+def test_the_default_decoder_follows_the_training_labels(zoo: Taxonomy) -> None:
+    one = label_matrix(zoo, [["cats"], ["dogs"], []], closed=False)
+    name, reason = default_decoder(zoo, one)
+    assert name == "path"
+    assert "exactly one" in reason
+    several = label_matrix(zoo, [["cats"], ["dogs"], ["siamese", "cars"], ["unseen"], []], closed=False)
+    name, reason = default_decoder(zoo, several)
+    assert name == "threshold"
+    assert "25.0%" in reason  # of the labelled documents
+    assert default_decoder(zoo, one[2:])[0] == "path"
