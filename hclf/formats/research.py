@@ -86,9 +86,7 @@ def _parts(taxonomy: Taxonomy) -> Iterator[str]:
     nodes = taxonomy.nodes
     called_root = [node for node in nodes if node.lower() == ROOT.lower()]
     if called_root:
-        raise TaxonomyError(
-            [Fault("a node called 'Root' would be dropped when read again", node=called_root[0])]
-        )
+        raise TaxonomyError([Fault("a node called 'Root' would be dropped when read again", node=called_root[0])])
     yield "\t".join([ROOT, *(node for node, top in zip(nodes, taxonomy.is_root, strict=True) if top)]) + "\n"
     for j, node in enumerate(nodes):
         below = taxonomy.children.of(j).tolist()
