@@ -23,7 +23,7 @@ from sklearn.base import BaseEstimator
 from hclf.bundle import Bundle, read_bundle, write_bundle
 from hclf.data import Document, LabelResolver, Prediction, ScoredNode, split_indices, text_groups
 from hclf.decoders import Closure, decode, default_decoder, describe, make_decoder
-from hclf.errors import DataError, NotFittedError, UsageError
+from hclf.errors import BundleError, DataError, NotFittedError, UsageError
 from hclf.evaluation import Evaluation, evaluate
 from hclf.fusion import Calibration, Prior, sparse_scores
 from hclf.inputs import (
@@ -44,7 +44,7 @@ from hclf.registry import load_taxonomy
 from hclf.scorers import Scorer, scorer_class
 from hclf.scorers.base import Progress, silent
 from hclf.taxonomy import CoherenceMethod, Taxonomy
-from hclf.thresholds import Search, Thresholds, tune
+from hclf.thresholds import Search, Thresholds, parse_goal, tune
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -55,6 +55,12 @@ BATCH_NUMBERS = 4_000_000  # scores held at once for one batch (16 MB a matrix)
 SMALL = 1_500  # up to so many documents, held-out scores come from cross-validation: one part would be too few
 FOLDS = 5
 HELD_OUT = 0.15
+CHOICES = {
+    "coherence": ("max", "min", "isotonic"),
+    "search": ("exact", "grid"),
+    "closure": ("ancestors", "prune"),
+    "partial_labels": ("unknown", "negative"),
+}
 FEWEST = 10  # documents below which nothing can be held out
 
 
@@ -148,6 +154,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             DataError: no documents, no labels, no words, or lengths that differ.
             UnknownNodeError, UsageError: labels or options that do not exist.
         """
+        self.check_settings()
         self.taxonomy_ = load_taxonomy(self.taxonomy)
         self.classes_ = np.array(self.taxonomy_.nodes, dtype=object)
         inputs = as_inputs(X)
@@ -176,6 +183,35 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         self.report_ = self._report(length(inputs), sum(len(test) for _, test in folds))
         return self
 
+    def check_settings(self) -> None:
+        """Refuse settings that cannot be, before any work is done.
+
+        Raises:
+            UsageError: the first that is wrong.
+        """
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise UsageError(f"{name} is {' or '.join(allowed)}, not {getattr(self, name)!r}")
+        parse_goal(self.goal)
+        self._new_scorer()
+        if self.decoder != "auto":
+            make_decoder(self.decoder, **dict(self.decoder_options or {}))
+        elif self.decoder_options:
+            raise UsageError("decoder options need a decoder that is named, not auto")
+        if self.thresholds is not None:
+            fixed = np.atleast_1d(np.asarray(self.thresholds))
+            if fixed.ndim != 1 or not fixed.size or fixed.dtype.kind not in "fiu":
+                raise UsageError(f"thresholds are one number, or one a level, not {self.thresholds!r}")
+
+    def _new_scorer(self) -> Scorer:
+        jobs = self.n_jobs or os.cpu_count() or 1
+        options = {"n_jobs": jobs, "seed": self.seed, **(self.scorer_options or {})}
+        try:
+            scorer: Scorer = scorer_class(self.scorer)(**options)
+        except TypeError as error:
+            raise UsageError(f"scorer {self.scorer!r}: {error}") from None
+        return scorer
+
     def _labels(self, y: Labels) -> csr_matrix[Any]:
         """Return labels as given as a matrix, not closed."""
         nodes = len(self.taxonomy_)
@@ -186,6 +222,9 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             return from_pairs(rows, columns, (y.shape[0], nodes))
         resolve = LabelResolver(self.taxonomy_)
         sets = [[labels] if isinstance(labels, str) else labels for labels in y]
+        for row, labels in enumerate(sets, start=1):
+            if not isinstance(labels, Iterable) or not all(isinstance(label, str) for label in labels):
+                raise DataError("labels are a list of node ids, names or paths", row=row)
         return label_matrix(self.taxonomy_, [[resolve(label) for label in s] for s in sets], closed=False)
 
     def _choose_decoder(self, specific: csr_matrix[Any]) -> None:
@@ -215,12 +254,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     def _fit_model(
         self, inputs: Inputs, Y: csr_matrix[Any], unknown: csr_matrix[Any] | None, progress: Progress
     ) -> Model:
-        jobs = self.n_jobs or os.cpu_count() or 1
-        options = {"n_jobs": jobs, "seed": self.seed, **(self.scorer_options or {})}
-        try:
-            scorer: Scorer = scorer_class(self.scorer)(**options)
-        except TypeError as error:
-            raise UsageError(f"scorer {self.scorer!r}: {error}") from None
+        scorer = self._new_scorer()
         scorer.fit(inputs, Y, taxonomy=self.taxonomy_, unknown=unknown, progress=progress)
         return self._model_of(scorer, np.bincount(Y.indices, minlength=len(self.taxonomy_)), Y.shape[0])
 
@@ -281,12 +315,14 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
     def _tune(self, true: csr_matrix[Any], scores: csr_matrix[Any]) -> None:
         depth = self.taxonomy_.depth
-        if self.thresholds is not None:
-            fixed = [self.thresholds] * depth if isinstance(self.thresholds, int | float) else list(self.thresholds)
+        if not self.decoder_.cut:
+            self.thresholds_ = Thresholds((0.0,) * depth, "none", None, "none")
+        elif self.thresholds is not None:
+            fixed = np.atleast_1d(np.asarray(self.thresholds, dtype=float)).tolist()
             if len(fixed) > depth:
                 raise UsageError(f"{len(fixed)} thresholds for {depth} levels")
             fixed += fixed[-1:] * (depth - len(fixed))
-            self.thresholds_ = Thresholds(tuple(map(float, fixed)), "fixed", None, "fixed")
+            self.thresholds_ = Thresholds(tuple(fixed), "fixed", None, "fixed")
         else:
             per_level = self.per_level and not self.flat
             levels = self.taxonomy_.levels
@@ -425,6 +461,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         self._fitted()
         inputs = as_inputs(X)
         given = self._labels(y)
+        if given.shape[0] != length(inputs):
+            raise DataError(f"{length(inputs)} documents but {given.shape[0]} label sets")
         true = most_specific(self.taxonomy_, given) if self.flat else close(self.taxonomy_, given)
         scores = [self._candidates(batch.values) for batch in self._batches(inputs)]
         if not scores or not true.nnz:
@@ -478,16 +516,23 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             BundleError: not a model, damaged, of a newer format, or of another taxonomy.
         """
         wanted = None if taxonomy is None else load_taxonomy(taxonomy)
-        return cls._from_bundle(read_bundle(path, taxonomy=wanted), "")
+        return cls._from_bundle(read_bundle(path, taxonomy=wanted), "", path)
 
     @classmethod
     def load_baseline(cls, path: str | Path) -> Self | None:
         """Read the flat baseline saved beside a model, or None."""
         bundle = read_bundle(path)
-        return cls._from_bundle(bundle, "baseline-") if "baseline" in bundle.manifest else None
+        return cls._from_bundle(bundle, "baseline-", path) if "baseline" in bundle.manifest else None
 
     @classmethod
-    def _from_bundle(cls, bundle: Bundle, prefix: str) -> Self:
+    def _from_bundle(cls, bundle: Bundle, prefix: str, path: str | Path) -> Self:
+        try:
+            return cls._rebuilt(bundle, prefix)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise BundleError(f"{path} is damaged: {type(error).__name__} {error}") from error
+
+    @classmethod
+    def _rebuilt(cls, bundle: Bundle, prefix: str) -> Self:
         manifest = bundle.manifest["baseline"] if prefix else bundle.manifest
         model = cls(taxonomy=bundle.taxonomy, **manifest["settings"])
         model.taxonomy_ = bundle.taxonomy

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from hclf.errors import UsageError, did_you_mean, suggest
-from hclf.labels import close, from_pairs, is_closed, prune
+from hclf.labels import close, from_pairs, is_closed, prune, subtract
 from hclf.taxonomy import Taxonomy
 
 Closure = Literal["ancestors", "prune"]
@@ -35,12 +35,22 @@ class Decoder(Protocol):
         """Return (documents, nodes): a closed set of candidates for each row of coherent scores."""
         ...
 
+    def trim(self, taxonomy: Taxonomy, scores: NDArray[np.floating[Any]], Y: csr_matrix[Any]) -> csr_matrix[Any]:
+        """Return closed label sets without what only a candidate that was cut brought in."""
+        ...
+
+
+class _NothingToTrim:
+    def trim(self, taxonomy: Taxonomy, scores: NDArray[np.floating[Any]], Y: csr_matrix[Any]) -> csr_matrix[Any]:
+        """Return Y: every candidate stands for itself."""
+        return Y
+
 
 @dataclass(frozen=True, slots=True)
-class ThresholdDecoder:
+class ThresholdDecoder(_NothingToTrim):
     """Every node is a candidate: any number of labels, on any number of branches."""
 
-    cut: bool = True
+    cut: bool = field(default=True, init=False)
 
     def select(self, taxonomy: Taxonomy, scores: NDArray[np.floating[Any]]) -> Bools:
         """Return all True."""
@@ -64,18 +74,34 @@ class PathDecoder:
 
     def select(self, taxonomy: Taxonomy, scores: NDArray[np.floating[Any]]) -> Bools:
         """Return the best path of each row; on a DAG its end brings all its ancestors."""
+        paths = self._paths(taxonomy, scores)
+        return _closed_mask(
+            taxonomy, np.arange(len(scores)), np.array([path[-1] for path in paths], int), scores.shape
+        )
+
+    def trim(self, taxonomy: Taxonomy, scores: NDArray[np.floating[Any]], Y: csr_matrix[Any]) -> csr_matrix[Any]:
+        """Return the closed end of what is left of each path."""
+        if taxonomy.is_tree:
+            return Y
+        paths = self._paths(taxonomy, scores)
+        rows = np.repeat(np.arange(len(paths)), [len(path) for path in paths])
+        on_path = from_pairs(rows, np.array([j for path in paths for j in path], int), (Y.shape[0], Y.shape[1]))
+        return close(taxonomy, subtract(on_path, subtract(on_path, Y)))
+
+    def _paths(self, taxonomy: Taxonomy, scores: NDArray[np.floating[Any]]) -> list[list[int]]:
         roots = np.flatnonzero(taxonomy.is_root)
-        ends = np.empty(len(scores), dtype=np.int64)
-        for i, row in enumerate(scores):
-            below = roots
+        paths = []
+        for row in scores:
+            path, below = [], roots
             while below.size:
-                ends[i] = below[np.argmax(row[below])]
-                below = taxonomy.children.of(ends[i])
-        return _closed_mask(taxonomy, np.arange(len(scores)), ends, scores.shape)
+                path.append(int(below[np.argmax(row[below])]))
+                below = taxonomy.children.of(path[-1])
+            paths.append(path)
+        return paths
 
 
 @dataclass(frozen=True, slots=True)
-class TopKDecoder:
+class TopKDecoder(_NothingToTrim):
     """Always the k best leaves (the k best assignable nodes where the taxonomy says which are), whatever they score.
 
     Args:
@@ -84,6 +110,10 @@ class TopKDecoder:
 
     k: int = 1
     cut: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise UsageError(f"k is at least 1, not {self.k}")
 
     def select(self, taxonomy: Taxonomy, scores: NDArray[np.floating[Any]]) -> Bools:
         """Return the k best candidates of each row with all their ancestors; ties go to the earlier column."""
@@ -139,10 +169,13 @@ def decode(
         chosen &= scores >= thresholds.astype(scores.dtype)[taxonomy.levels - 1]
     rows, columns = np.nonzero(chosen)
     Y = from_pairs(rows, columns, (scores.shape[0], scores.shape[1]))
-    if not decoder.cut or (np.diff(thresholds) >= 0).all():
+    if not decoder.cut:
         return Y, 0
+    if (np.diff(thresholds) >= 0).all():
+        return decoder.trim(taxonomy, scores, Y), 0
     touched = int((~is_closed(taxonomy, Y)).sum())
-    return (close if closure == "ancestors" else prune)(taxonomy, Y), touched
+    closed = (close if closure == "ancestors" else prune)(taxonomy, Y)
+    return decoder.trim(taxonomy, scores, closed), touched
 
 
 def default_decoder(taxonomy: Taxonomy, most_specific: csr_matrix[Any]) -> tuple[str, str]:

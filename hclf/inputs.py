@@ -33,9 +33,9 @@ def as_inputs(X: Any) -> Inputs:
     if hasattr(X, "to_dict") and hasattr(X, "columns"):  # a DataFrame, without importing pandas
         return [{str(k): v for k, v in row.items() if isinstance(v, str)} for row in X.to_dict("records")]
     items = list(X)
-    if items and isinstance(items[0], Mapping):
+    if items and all(isinstance(item, Mapping) for item in items):
         return [{str(k): v for k, v in item.items() if isinstance(v, str)} for item in items]
-    if items and isinstance(items[0], Document):
+    if items and all(isinstance(item, Document) for item in items):
         return [item.fields for item in items]
     wrong = next((item for item in items if not isinstance(item, str)), None)
     if wrong is not None:

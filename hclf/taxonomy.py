@@ -43,6 +43,7 @@ RULE_TYPES: tuple[RuleType, ...] = (
 Ints = NDArray[np.int64]
 Float = TypeVar("Float", bound=np.floating[Any])
 HINTED_FAULTS = 20  # "did you mean" looks through every id; past this many faults of a kind it would take minutes
+ROWS_AT_A_TIME = 32  # of scores: what is gathered of them stays in the processor's cache
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -320,13 +321,15 @@ class Taxonomy:
         Works outwards one parent step at a time on the pairs alone: O(pairs of the closure x depth).
         """
         width = max(len(self), 1)
-        seen = np.unique(rows.astype(np.int64) * width + columns)
-        fresh = seen
+        fresh = np.unique(rows.astype(np.int64) * width + columns)
+        found = [fresh]
         while fresh.size:
-            position, up = self.parents.of_many(fresh % width)
-            fresh = np.setdiff1d((fresh // width)[position] * width + up, seen)
-            seen = np.union1d(seen, fresh)
-        return seen // width, seen % width
+            rows, columns = np.divmod(fresh, width)
+            position, up = self.parents.of_many(columns)
+            fresh = np.unique(rows[position] * width + up)  # some are known already: cheaper than looking
+            found.append(fresh)
+        rows, columns = np.divmod(np.unique(np.concatenate(found)), width)
+        return rows, columns
 
     def most_specific(self, nodes: Iterable[str]) -> tuple[str, ...]:
         """Return the nodes that have no descendant among the given ones, in node order."""
@@ -362,16 +365,17 @@ class Taxonomy:
             return self.coherent(nearest).reshape(scores.shape)
         if method not in ("max", "min"):
             raise UsageError(f"unknown coherence method {method!r}; choose max, min or isotonic")
-        # One row a node: every gather and every maximum then runs over a contiguous batch.
-        by_node = np.array(np.atleast_2d(scores).T, order="C")
+        coherent = np.array(np.atleast_2d(scores), order="C")
         plan, reduce, combine = (
             (self._up_plan, np.maximum.reduceat, np.maximum)
             if method == "max"
             else (self._down_plan, np.minimum.reduceat, np.minimum)
         )
-        for target, source, starts in plan:
-            by_node[target] = combine(by_node[target], reduce(by_node[source], starts, axis=0))
-        return np.ascontiguousarray(by_node.T).reshape(scores.shape)
+        for start in range(0, len(coherent), ROWS_AT_A_TIME):
+            rows = coherent[start : start + ROWS_AT_A_TIME]
+            for target, source, starts in plan:
+                rows[:, target] = combine(rows[:, target], reduce(rows.take(source, axis=1), starts, axis=1))
+        return coherent.reshape(scores.shape)
 
     def violations(self, scores: NDArray[Any], tolerance: float = 0.0) -> Ints:
         """Return, for each row of (documents, nodes) scores, how many edges have child > parent + tolerance."""
@@ -407,7 +411,7 @@ class Taxonomy:
         """Return the taxonomy below the given nodes, themselves included; edges from outside are dropped."""
         start = np.array([self.index(node) for node in roots], dtype=np.int64)
         return self._restrict(
-            spread(start, self.children), self.level_names[int(self.levels[start].min(initial=1)) - 1 :]
+            spread(start, self.children), self.level_names[int(self.levels[start].min(initial=len(self))) - 1 :]
         )
 
     def up_to_level(self, level: int) -> Taxonomy:
@@ -528,11 +532,13 @@ class Taxonomy:
 
 def spread(start: Ints, edges: Edges) -> Ints:
     """Return the sorted columns reachable from `start` along `edges`, `start` included."""
-    seen = fresh = np.unique(start)
+    seen = np.zeros(len(edges.indptr) - 1, dtype=bool)
+    fresh = np.unique(start)
     while fresh.size:
-        fresh = np.setdiff1d(edges.of_many(fresh)[1], seen)
-        seen = np.union1d(seen, fresh)
-    return seen
+        seen[fresh] = True
+        reached = edges.of_many(fresh)[1]
+        fresh = np.unique(reached[~seen[reached]])
+    return np.flatnonzero(seen)
 
 
 def longest_path_levels(n: int, pairs: Ints) -> tuple[Ints, Ints]:

@@ -29,6 +29,7 @@ GRID = np.round(np.arange(0.30, 0.701, 0.05), 2)
 GOALS = ("hf", "hf_example", "macro_f1", "exact_match", "precision>=P")
 CANDIDATES = 1000  # of an exact search: every distinct score if there are fewer, else this many quantiles
 CLIMB_CANDIDATES = 60
+TOLERANCE = 1e-9  # 0.55 * 20 is more than 11 in floating point
 NEVER = 1.01  # above every probability
 
 
@@ -74,7 +75,7 @@ class _Pairs(NamedTuple):
     row: Ints
     column: Ints
     level: Ints
-    score: Floats
+    score: NDArray[np.floating[Any]]
     true: NDArray[np.bool_]
     truth_per_row: Ints
     truth_per_column: Ints
@@ -102,12 +103,14 @@ def tune(
         per_level: False ties all levels to one threshold.
 
     Raises:
-        UsageError: an unknown goal, or a precision outside (0, 1].
+        UsageError: an unknown goal or search, or a precision outside (0, 1].
     """
-    goal, floor = _parse_goal(goal)
+    goal, floor = parse_goal(goal)
+    if search not in ("exact", "grid"):
+        raise UsageError(f"search is exact or grid, not {search!r}")
     data = _collect(true, scores, levels)
     candidates = _candidates(data.score, search, CANDIDATES)
-    if not len(candidates):
+    if not len(data.score):
         return Thresholds((0.5,) * data.depth, _goal_name(goal, floor), None, search)
     if goal == "macro_f1":
         chosen = _best_path(_f1_by_level(data, candidates), per_level)
@@ -125,8 +128,16 @@ def tune(
     return Thresholds(tuple(values.tolist()), _goal_name(goal, floor), achieved, search)
 
 
-def _parse_goal(goal: str) -> tuple[str, float | None]:
-    match = re.fullmatch(r"precision\s*>=\s*([0-9.]+)", goal.strip())
+def parse_goal(goal: str) -> tuple[str, float | None]:
+    """Return (goal, None), or ("precision", p) for `precision>=p`.
+
+    Raises:
+        UsageError: an unknown goal, or a precision outside (0, 1].
+
+    >>> parse_goal("precision>=0.9")
+    ('precision', 0.9)
+    """
+    match = re.fullmatch(r"precision\s*>=\s*(\d+\.?\d*|\.\d+)", goal.strip())
     if match:
         floor = float(match[1])
         if not 0 < floor <= 1:
@@ -150,7 +161,7 @@ def _collect(true: csr_matrix[Any], scores: csr_matrix[Any], levels: Ints) -> _P
         rows,
         columns,
         levels[columns],
-        scores.data.astype(np.float64),
+        scores.data,
         is_true,
         np.bincount(true_rows, minlength=true.shape[0]),
         np.bincount(true_columns, minlength=true.shape[1]),
@@ -158,17 +169,17 @@ def _collect(true: csr_matrix[Any], scores: csr_matrix[Any], levels: Ints) -> _P
     )
 
 
-def _candidates(score: Floats, search: Search, most: int) -> Floats:
+def _candidates(score: NDArray[np.floating[Any]], search: Search, most: int) -> Floats:
     """Return ascending thresholds: between neighbouring scores, so that rounding cannot flip one; last NEVER."""
     if search == "grid":
         return np.append(GRID, NEVER)
     distinct = np.unique(score)
-    if not len(distinct):
-        return distinct
     if len(distinct) > most:
-        distinct = np.unique(np.quantile(score, np.linspace(0, 1, most)))
+        distinct = np.unique(np.quantile(distinct, np.linspace(0, 1, most), method="nearest"))
+    # In the scores' own precision, in which they are compared: half-way between neighbours may be the lower one.
     between = (distinct[1:] + distinct[:-1]) / 2
-    return np.concatenate([distinct[:1], between, [NEVER]])
+    between = np.where(between > distinct[:-1], between, distinct[1:])
+    return np.concatenate([distinct[:1], between, [NEVER]]).astype(np.float64)
 
 
 def _counts(data: _Pairs, candidates: Floats) -> tuple[Floats, Floats]:
@@ -181,8 +192,8 @@ def _counts(data: _Pairs, candidates: Floats) -> tuple[Floats, Floats]:
     return hits, predicted
 
 
-def _at_least(score: Floats, candidates: Floats) -> Ints:
-    return len(score) - np.searchsorted(np.sort(score), candidates, side="left")
+def _at_least(score: NDArray[np.floating[Any]], candidates: Floats) -> Ints:
+    return len(score) - np.searchsorted(np.sort(score), candidates.astype(score.dtype), side="left")
 
 
 def _best_path(value: Floats, per_level: bool) -> Ints:
@@ -227,22 +238,29 @@ def _precision(data: _Pairs, candidates: Floats, floor: float, per_level: bool) 
     level = np.arange(data.depth)
 
     def solve(multiplier: float) -> tuple[Ints, float, float]:
-        chosen = _best_path(hits + multiplier * (hits - floor * predicted), per_level)
+        chosen = _best_path(hits + multiplier * (hits - floor * predicted), per_level=True)
         return chosen, hits[level, chosen].sum(), predicted[level, chosen].sum()
 
     best, best_hits = np.full(data.depth, len(candidates) - 1), 0.0
+    together_hits, together = hits.sum(axis=0), predicted.sum(axis=0)
+    enough = np.flatnonzero((together > 0) & (together_hits >= floor * together - TOLERANCE))
+    if enough.size:  # the multiplier sees only the convex hull: one threshold for all may lie outside it
+        lowest = int(enough[np.argmax(together_hits[enough])])
+        best, best_hits = np.full(data.depth, lowest), float(together_hits[lowest])
+    if not per_level:
+        return best
     low, high = 1e-6, 1e6  # bisected on the log scale; recall alone is tried first
     for step in range(50):
         multiplier = (low * high) ** 0.5 if step else 0.0
         chosen, tp, p = solve(multiplier)
-        reached = bool(p) and tp >= floor * p
+        reached = bool(p) and tp >= floor * p - TOLERANCE
         if reached and tp > best_hits:
             best, best_hits = chosen, tp
         if step and reached:
             high = multiplier
         elif step:
             low = multiplier
-    return _lower(best, hits, predicted, floor) if per_level and best_hits else best
+    return _lower(best, hits, predicted, floor) if best_hits else best
 
 
 def _lower(chosen: Ints, hits: Floats, predicted: Floats, floor: float) -> Ints:
@@ -254,14 +272,16 @@ def _lower(chosen: Ints, hits: Floats, predicted: Floats, floor: float) -> Ints:
         lowest = chosen[i - 1] if i else 0
         options = np.arange(lowest, chosen[i] + 1)
         tp, p = hits[i, options] + rest[0], predicted[i, options] + rest[1]
-        chosen[i] = options[np.flatnonzero(tp >= floor * p)[0]]  # the level's own index always qualifies
+        chosen[i] = options[np.flatnonzero(tp >= floor * p - TOLERANCE)[0]]  # its own index always qualifies
     return chosen
 
 
 def _f1_by_level(data: _Pairs, candidates: Floats) -> Floats:
     """Return (levels, candidates): the sum of node F1 over a level's nodes that have true documents."""
     total = np.zeros((data.depth, len(candidates)))
-    bin_of = np.searchsorted(candidates, data.score, side="right")  # passes every candidate before this
+    bin_of = np.searchsorted(
+        candidates.astype(data.score.dtype), data.score, side="right"
+    )  # passes every candidate before this
     width = len(candidates) + 1
     for i in range(data.depth):
         here = (data.level == i + 1) & (data.truth_per_column[data.column] > 0)
@@ -278,7 +298,7 @@ def _f1_by_level(data: _Pairs, candidates: Floats) -> Floats:
 
 
 def _passing(data: _Pairs, values: Floats) -> NDArray[np.bool_]:
-    passes: NDArray[np.bool_] = data.score >= values[data.level - 1]
+    passes: NDArray[np.bool_] = data.score >= values.astype(data.score.dtype)[data.level - 1]
     return passes
 
 
@@ -307,17 +327,19 @@ def _climb(data: _Pairs, candidates: Floats, start: Floats, goal: str, per_level
     documents, true = len(data.truth_per_row), data.truth_per_row
 
     def counts(i: int, threshold: float) -> tuple[Ints, Ints]:
-        passes = (data.level == i + 1) & (data.score >= threshold)
+        passes = (data.level == i + 1) & (data.score >= data.score.dtype.type(threshold))
         return (
             np.bincount(data.row[passes & data.true], minlength=documents),
             np.bincount(data.row[passes], minlength=documents),
         )
 
+    options = [(_total(data, counts, np.full(data.depth, c), measure), c) for c in candidates]
+    together, best = max(options)
     if not per_level:
-        options = [(_total(data, counts, np.full(data.depth, c), measure), c) for c in candidates]
-        achieved, best = max(options)
-        return np.full(data.depth, best), achieved
+        return np.full(data.depth, best), together
     values = start.copy()
+    if together > _total(data, counts, start, measure):
+        values[:] = best
     parts = [counts(i, values[i]) for i in range(data.depth)]
     hit, predicted = (np.sum([part[k] for part in parts], axis=0) for k in (0, 1))
     achieved, improved = measure(hit, predicted, true), True

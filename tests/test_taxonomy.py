@@ -309,7 +309,6 @@ def test_parts_keep_the_header_and_the_rules_that_fit() -> None:
     assert [t.level_name(i) for i in (0, 1, 3, 4)] == ["level 0", "x", "z", "level 4"]
 
 
-@pytest.mark.xfail(reason="Taxonomy.subtree: min(initial=1) is always 1, so level names never move up", strict=False)
 def test_a_subtree_names_its_levels_from_its_root() -> None:
     t = Taxonomy("abc", [("a", "b"), ("b", "c")], level_names=["x", "y", "z"])
     assert t.subtree("b").level_names == ("y", "z")

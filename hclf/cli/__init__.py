@@ -50,10 +50,14 @@ def options(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, print errors as one line each, and exit."""
     try:
-        status = typer.main.get_command(app).main(
-            list(sys.argv[1:] if arguments is None else arguments), prog_name="hclf", standalone_mode=False
-        )
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        command = typer.main.get_command(app)
+        # Not command.main(): it turns Ctrl-C and a closed pipe into exit statuses before they get here.
+        with command.make_context("hclf", given) as context:
+            status = command.invoke(context)
         sys.stdout.flush()
+    except typer.Exit as error:
+        status = error.exit_code
     except HclfError as error:
         status = _fail(str(error), error.exit_code)
     except _ClickException as error:

@@ -154,7 +154,10 @@ def _score_files(
             what = "not in the gold file" if row is None else "given twice"
             raise DataError(f"prediction for id {prediction.id!r} is {what}", file=pred)
         seen.add(row)
-        answers[row] = tuple(resolve(node.id) for node in prediction.labels)
+        try:
+            answers[row] = tuple(resolve(node.id) for node in prediction.labels)
+        except DataError as error:
+            raise DataError(f"prediction for id {prediction.id!r}: {error}", file=pred) from None
     if missing := len(documents) - len(seen):
         note(f"{missing:,} of {len(documents):,} gold documents have no prediction: they count as unknown")
     return measure(

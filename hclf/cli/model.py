@@ -79,12 +79,6 @@ def train(
     """
     if baseline not in ("", "flat"):
         raise UsageError(f"unknown baseline {baseline!r}; there is flat")
-    for name, value, allowed in (
-        ("--coherence", coherence, ("max", "min", "isotonic")),
-        ("--partial-labels", partial_labels, ("unknown", "negative")),
-    ):
-        if value not in allowed:
-            raise UsageError(f"{name} is {' or '.join(allowed)}, not {value!r}")
     decoder_options: dict[str, Any] = {}
     if k is not None:
         decoder_options["k"] = k
@@ -94,17 +88,27 @@ def train(
     from hclf.bundle import check_target
     from hclf.classifier import HierarchicalClassifier
     from hclf.data import Problems
-    from hclf.decoders import make_decoder
     from hclf.registry import load_taxonomy
-    from hclf.scorers import scorer_class
 
-    check_target(output, force)  # before the work, not after it
-    scorer_class(scorer)
-    if decoder != "auto" or decoder_options:
-        make_decoder("threshold" if decoder == "auto" else decoder, **decoder_options)
-    tree = load_taxonomy(taxonomy)
-    problems = Problems(strict=strict)
+    check_target(output, force)
     weights = parse_fields(fields)
+    tree = load_taxonomy(taxonomy)
+    settings: dict[str, Any] = {
+        "taxonomy": tree,
+        "scorer": scorer,
+        "scorer_options": {"C": C, "exact": exact, "node_texts": node_texts, "field_weights": weights},
+        "coherence": coherence,
+        "decoder": decoder,
+        "decoder_options": decoder_options or None,
+        "goal": goal,
+        "search": "grid" if grid else "exact",
+        "per_level": not one_threshold,
+        "partial_labels": partial_labels,
+        "n_jobs": jobs,
+        "seed": seed,
+    }
+    HierarchicalClassifier(**settings).check_settings()  # before the work, not after it
+    problems = Problems(strict=strict)
     documents = [
         document
         for source in data
@@ -120,20 +124,6 @@ def train(
     ]
     say_problems(problems)
     X, y = [d.fields for d in documents], [d.labels or () for d in documents]
-    settings: dict[str, Any] = {
-        "taxonomy": tree,
-        "scorer": scorer,
-        "scorer_options": {"C": C, "exact": exact, "node_texts": node_texts, "field_weights": weights},
-        "coherence": coherence,
-        "decoder": decoder,
-        "decoder_options": decoder_options or None,
-        "goal": goal,
-        "search": "grid" if grid else "exact",
-        "per_level": not one_threshold,
-        "partial_labels": partial_labels,
-        "n_jobs": jobs,
-        "seed": seed,
-    }
     model = HierarchicalClassifier(**settings).fit(X, y, progress=progress)
     flat = HierarchicalClassifier(**settings, flat=True).fit(X, y, progress=progress) if baseline else None
     model.report_["fields"] = list(documents[0].fields)

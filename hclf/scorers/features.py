@@ -120,9 +120,8 @@ class TextFeatures:
         weighed = []
         for counts, idf in zip(blocks, self.idf, strict=True):
             counts.data = (1 + np.log(counts.data)) * idf[counts.indices]
-            weighed.append(normalize(gather @ normalize(counts, copy=False), copy=False))
-        X: csr_matrix[Any] = normalize(csr_matrix(hstack(weighed, dtype=np.float32)), copy=False)
-        X.data *= np.float32(ROW_NORM)
+            weighed.append(_scaled(gather @ _scaled(counts)))
+        X = _scaled(csr_matrix(hstack(weighed, dtype=np.float32)), ROW_NORM)
         X.sort_indices()
         return X
 
@@ -156,12 +155,16 @@ class MatrixFeatures:
         X = csr_matrix(inputs, dtype=np.float64, copy=True)
         missing = np.isnan(X.data)
         absent = np.bincount(X.indices[missing], minlength=X.shape[1])
-        X.data[missing] = 0
         counts = np.maximum(X.shape[0] - absent, 1)
+        X.data[missing] = 0
         self.mean = np.asarray(X.sum(axis=0)).ravel() / counts
         self.centred = bool(X.nnz > 0.3 * X.shape[0] * X.shape[1])
-        square = np.asarray(X.multiply(X).sum(axis=0)).ravel() / counts
-        scale = np.sqrt(np.maximum(square - self.mean**2, 0) if self.centred else square)
+        # Around the mean first, then squared: sums of squares lose every digit far from 0.
+        middle = self.mean if self.centred else np.zeros_like(self.mean)
+        X.data = np.where(missing, 0, X.data - middle[X.indices])
+        zeros = X.shape[0] - absent - np.bincount(X.indices[~missing], minlength=X.shape[1])
+        square = np.bincount(X.indices, weights=X.data**2, minlength=X.shape[1]) + zeros * middle**2
+        scale = np.sqrt(square / counts)
         self.scale = np.where(scale > 1e-12, scale, 1.0)
         X = self.transform(inputs)
         return X, X[:0]
@@ -180,9 +183,7 @@ class MatrixFeatures:
             X = csr_matrix((X.toarray() - self.mean) / self.scale)
         else:
             X.data /= self.scale[X.indices]
-        scaled: csr_matrix[Any] = normalize(X.astype(np.float32), copy=False)
-        scaled.data *= np.float32(ROW_NORM)
-        return scaled
+        return _scaled(X.astype(np.float32), ROW_NORM)
 
     def get_state(self) -> State:
         """Return means and scales."""
@@ -201,6 +202,14 @@ def features_from_state(config: Mapping[str, Any], arrays: Mapping[str, NDArray[
     cls: Any = {TextFeatures.kind: TextFeatures, MatrixFeatures.kind: MatrixFeatures}[config["kind"]]
     features: Features = cls.from_state(config, arrays)
     return features
+
+
+def _scaled(X: csr_matrix[Any], length: float = 1.0) -> csr_matrix[Any]:
+    """Return X with its rows, in place, at this Euclidean length; rows of zeros stay."""
+    if X.shape[0]:  # scikit-learn refuses to normalise no rows
+        normalize(X, copy=False)
+        X.data *= np.float32(length)
+    return X
 
 
 def _counts(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -> csr_matrix[Any]:

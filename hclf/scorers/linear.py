@@ -8,17 +8,13 @@ channel, the document's similarity to the node's centroid, gives back when both 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix, vstack
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import normalize
-from sklearn.svm import LinearSVC
 
 from hclf.inputs import Inputs
 from hclf.labels import from_pairs, label_matrix, pairs
@@ -30,11 +26,11 @@ from hclf.scorers.features import (
     TextFeatures,
     features_from_state,
 )
+from hclf.scorers.one_vs_rest import LinearModel, Problem, Sampling, block_count, train_all
 from hclf.taxonomy import Taxonomy
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
-SIMILARITY_BLOCK = 32_000_000  # numbers held at once while documents are matched with centroids (128 MB)
 
 
 class LinearScorer:
@@ -49,7 +45,7 @@ class LinearScorer:
         node_texts: names, synonyms and descriptions of trained nodes are training documents too.
         field_weights: weight of each text field; see `TextFeatures`.
         prune: weights smaller than this are dropped after training.
-        n_jobs: threads (liblinear releases the interpreter lock); results do not depend on it.
+        n_jobs: processes for large problems; results do not depend on it.
         seed: of the random negatives and of the coordinate descent.
     """
 
@@ -93,23 +89,14 @@ class LinearScorer:
         X, Y, unknown = self._training_rows(inputs, Y, taxonomy, unknown)
         positives, hidden = csc_matrix(Y), csc_matrix(unknown) if unknown is not None else None
         self.centroids: csr_matrix[Any] = _centroids(X, Y, self.columns)
-        problem = _Problem(X, positives, hidden)
-        models: list[_Model] = []
-        block = max(1, SIMILARITY_BLOCK // max(1, X.shape[0]))
-        starts = range(0, len(self.columns), block)
-        with ThreadPoolExecutor(self.n_jobs) as pool, warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the tolerance is ours; a last digit more is no gain
-            steps = (
-                model
-                for start in starts
-                for model in pool.map(
-                    self._train,
-                    [problem] * block,
-                    self.columns[start : start + block].tolist(),
-                    self._similarities(X, start, block),
-                )
-            )
-            models.extend(progress(steps, "training nodes", len(self.columns)))
+        problem = Problem(X, positives, hidden)
+        sampling = Sampling(self.negatives, self.negatives_per_positive, self.random_negatives, self.exact)
+        blocks = train_all(
+            problem, self.columns, self.centroids, sampling, self.C, self.prune, seed=self.seed, n_jobs=self.n_jobs
+        )
+        models: list[LinearModel] = []
+        for block in progress(blocks, "training nodes", block_count(problem, self.columns)):
+            models.extend(block)
         self.weights: csr_matrix[Any] = _stack([m.columns for m in models], [m.values for m in models], X.shape[1])
         self.bias: Floats = np.array([m.bias for m in models], dtype=np.float32)
         self._compile()
@@ -136,48 +123,6 @@ class LinearScorer:
         if unknown is not None:
             unknown = from_pairs(*pairs(unknown), shape=(unknown.shape[0] + named.shape[0], named.shape[1]))
         return csr_matrix(vstack([X, of_nodes])), csr_matrix(vstack([Y, named])), unknown
-
-    def _similarities(self, X: csr_matrix[Any], start: int, block: int) -> Sequence[Floats]:
-        if self.exact:
-            return [np.zeros(0, dtype=np.float32)] * block
-        rows: Sequence[Floats] = (self.centroids[start : start + block] @ X.T).toarray()
-        return rows
-
-    def _train(self, problem: _Problem, column: int, similarity: Floats) -> _Model:
-        rows, weight = self._rows(problem, column, similarity)
-        y = np.isin(rows, problem.positive_rows(column))
-        if y.all():  # nothing to tell it from
-            return _Model(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), 1.0)
-        sub = problem.X[rows]
-        # Only the features that occur in these rows: liblinear's work and memory go with the number of columns.
-        seen = np.zeros(problem.X.shape[1], dtype=bool)
-        seen[sub.indices] = True
-        features = np.flatnonzero(seen)
-        number = np.cumsum(seen, dtype=np.int32) - 1
-        sub = csr_matrix((sub.data, number[sub.indices], sub.indptr), shape=(len(rows), max(len(features), 1)))
-        svm = LinearSVC(C=self.C, dual=True, tol=0.05, max_iter=200, random_state=self.seed)
-        svm.fit(sub, y, sample_weight=weight)
-        values = svm.coef_.ravel().astype(np.float32)[: len(features)]
-        keep = np.abs(values) >= self.prune
-        return _Model(features[keep], values[keep], float(svm.intercept_[0]))
-
-    def _rows(self, problem: _Problem, column: int, similarity: Floats) -> tuple[Ints, NDArray[np.float64]]:
-        """Return the training rows of a node, ascending, and their weights."""
-        positive = problem.positive_rows(column)
-        negative = problem.negative_rows(column)
-        hard = int(max(self.negatives, self.negatives_per_positive * len(positive)))
-        if self.exact or hard + self.random_negatives >= len(negative):
-            rows = np.sort(np.concatenate([positive, negative]))
-            return rows, np.ones(len(rows))
-        nearest = np.argpartition(-similarity[negative], hard)
-        confusable, rest = negative[nearest[:hard]], np.sort(negative[nearest[hard:]])
-        rng = np.random.default_rng((self.seed, column))
-        sample = rng.choice(rest, self.random_negatives, replace=False)
-        rows = np.concatenate([positive, confusable, sample])
-        weight = np.ones(len(rows))
-        weight[len(rows) - len(sample) :] = len(rest) / max(len(sample), 1)
-        order = np.argsort(rows)
-        return rows[order], weight[order]
 
     def _compile(self) -> None:
         # Row-major by feature: `X @ that` then reads one short row for each feature of a document.
@@ -221,39 +166,11 @@ class LinearScorer:
         return scorer
 
 
-class _Model(NamedTuple):
-    columns: Ints
-    values: Floats
-    bias: float
-
-
-class _Problem(NamedTuple):
-    """Training rows, and by node which are positive and which say nothing."""
-
-    X: csr_matrix[Any]
-    positives: csc_matrix[Any]
-    hidden: csc_matrix[Any] | None
-
-    def positive_rows(self, column: int) -> Ints:
-        return _column(self.positives, column)
-
-    def negative_rows(self, column: int) -> Ints:
-        other = np.ones(self.X.shape[0], dtype=bool)
-        other[self.positive_rows(column)] = False
-        if self.hidden is not None:
-            other[_column(self.hidden, column)] = False
-        return np.flatnonzero(other)
-
-
 def node_texts(taxonomy: Taxonomy, column: int) -> list[str]:
     """Return the different texts about a node: names and synonyms in all languages, and the description."""
     node = taxonomy.node(column)
     texts = [*node.names.values(), *(s for group in node.synonyms.values() for s in group), node.description]
     return list({text.casefold(): text for text in texts if text.strip()}.values())
-
-
-def _column(matrix: csc_matrix[Any], column: int) -> Ints:
-    return matrix.indices[matrix.indptr[column] : matrix.indptr[column + 1]].astype(np.int64)
 
 
 def _centroids(X: csr_matrix[Any], Y: csr_matrix[Any], columns: Ints, prune: float = 1e-3) -> csr_matrix[Any]:

@@ -1,0 +1,158 @@
+"""One squared-hinge linear model a node, each trained on the rows that matter to it, block by block of nodes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csc_matrix, csr_matrix
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import LinearSVC
+from sklearn.utils.parallel import Parallel, delayed
+
+Ints = NDArray[Any]
+Floats = NDArray[np.float32]
+
+SIMILARITY_BLOCK = 16_000_000  # numbers held at once while documents are matched with centroids (64 MB)
+MOST_NODES = 64  # of one block: enough to spread the work evenly
+WORTH_PROCESSES = 3_000_000  # rows x nodes below which starting processes costs more than it saves
+
+
+class LinearModel(NamedTuple):
+    """The weights of one node that are not zero, and its intercept."""
+
+    columns: Ints
+    values: Floats
+    bias: float
+
+
+class Sampling(NamedTuple):
+    """Which negatives a node is trained against; see `LinearScorer`."""
+
+    negatives: int
+    per_positive: float
+    random: int
+    exact: bool
+
+
+class Problem(NamedTuple):
+    """Training rows, and by node which are positive and of which nothing is known."""
+
+    X: csr_matrix[Any]
+    positives: csc_matrix[Any]
+    hidden: csc_matrix[Any] | None
+
+    def positive_rows(self, column: int) -> Ints:
+        """Return the rows that carry a node, ascending."""
+        return _column(self.positives, column)
+
+    def negative_rows(self, column: int) -> Ints:
+        """Return the rows that are known not to carry a node, ascending."""
+        other = np.ones(self.X.shape[0], dtype=bool)
+        other[self.positive_rows(column)] = False
+        if self.hidden is not None:
+            other[_column(self.hidden, column)] = False
+        return np.flatnonzero(other)
+
+
+def train_all(
+    problem: Problem,
+    columns: Ints,
+    centroids: csr_matrix[Any],
+    sampling: Sampling,
+    C: float,
+    prune: float,
+    *,
+    seed: int,
+    n_jobs: int,
+) -> Iterable[list[LinearModel]]:
+    """Yield the models of all columns in order, in lists of one block of columns each.
+
+    Processes, not threads: liblinear draws from one random generator a process, so two threads would change each
+    other's results.
+    """
+    size = _block_size(problem)
+    starts = range(0, len(columns), size)
+    small = problem.X.shape[0] * len(columns) < WORTH_PROCESSES
+    pool = Parallel(n_jobs=1 if small else n_jobs, return_as="generator", max_nbytes="1M")
+    blocks: Iterable[list[LinearModel]] = pool(
+        delayed(_train_block)(
+            problem, columns[start : start + size], centroids[start : start + size], sampling, C, prune, seed
+        )
+        for start in starts
+    )
+    return blocks
+
+
+def block_count(problem: Problem, columns: Ints) -> int:
+    """Return how many blocks `train_all` will yield."""
+    return -(-len(columns) // _block_size(problem))
+
+
+def _block_size(problem: Problem) -> int:
+    return max(1, min(MOST_NODES, SIMILARITY_BLOCK // max(1, problem.X.shape[0])))
+
+
+def _train_block(
+    problem: Problem,
+    columns: Ints,
+    centroids: csr_matrix[Any],
+    sampling: Sampling,
+    C: float,
+    prune: float,
+    seed: int,
+) -> list[LinearModel]:
+    nothing = np.zeros(0, dtype=np.float32)
+    similar = [nothing] * len(columns) if sampling.exact else (centroids @ problem.X.T).toarray()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the tolerance is ours; a last digit more is no gain
+        return [
+            _train(problem, column, similarity, sampling, C, prune, seed)
+            for column, similarity in zip(columns.tolist(), similar, strict=True)
+        ]
+
+
+def _train(
+    problem: Problem, column: int, similarity: Floats, sampling: Sampling, C: float, prune: float, seed: int
+) -> LinearModel:
+    positive = problem.positive_rows(column)
+    rows, weight = _training_rows(positive, problem.negative_rows(column), similarity, sampling, (seed, column))
+    if len(rows) == len(positive):  # nothing to tell it from
+        return LinearModel(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), 1.0)
+    sub = problem.X[rows]
+    # Only the features that occur in these rows: liblinear's work and memory go with the number of columns.
+    seen = np.zeros(problem.X.shape[1], dtype=bool)
+    seen[sub.indices] = True
+    features = np.flatnonzero(seen).astype(np.int32)
+    number = np.cumsum(seen, dtype=np.int32) - 1
+    sub = csr_matrix((sub.data, number[sub.indices], sub.indptr), shape=(len(rows), max(len(features), 1)))
+    svm = LinearSVC(C=C, dual=True, tol=0.05, max_iter=200, random_state=seed)
+    svm.fit(sub, np.isin(rows, positive), sample_weight=weight)
+    values = svm.coef_.ravel().astype(np.float32)[: len(features)]
+    keep = np.abs(values) >= prune
+    return LinearModel(features[keep], values[keep], float(svm.intercept_[0]))
+
+
+def _training_rows(
+    positive: Ints, negative: Ints, similarity: Floats, sampling: Sampling, seed: tuple[int, int]
+) -> tuple[Ints, NDArray[np.float64]]:
+    """Return the training rows of a node, ascending, and their weights."""
+    hard = int(max(sampling.negatives, sampling.per_positive * len(positive)))
+    if sampling.exact or hard + sampling.random >= len(negative):
+        rows = np.sort(np.concatenate([positive, negative]))
+        return rows, np.ones(len(rows))
+    nearest = np.argpartition(-similarity[negative], hard)
+    confusable, rest = negative[nearest[:hard]], np.sort(negative[nearest[hard:]])
+    sample = np.random.default_rng(seed).choice(rest, sampling.random, replace=False)
+    rows = np.concatenate([positive, confusable, sample])
+    weight = np.ones(len(rows))
+    weight[len(rows) - len(sample) :] = len(rest) / max(len(sample), 1)
+    order = np.argsort(rows)
+    return rows[order], weight[order]
+
+
+def _column(matrix: csc_matrix[Any], column: int) -> Ints:
+    return matrix.indices[matrix.indptr[column] : matrix.indptr[column + 1]].astype(np.int64)
