@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +69,12 @@ def write_bundle(
     """
     path = Path(path)
     check_target(path, force)
+    path = path.resolve()  # a link stays a link to the new model
     try:
         with _beside(path) as folder:
             taxonomy_yaml.write(taxonomy, folder / TAXONOMY)
             for name, (values, arrays) in parts.items():
-                (folder / f"{name}.json").write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+                (folder / f"{name}.json").write_text(_json(values), encoding="utf-8")
                 np.savez(folder / f"{name}.npz", allow_pickle=False, **dict(arrays))
             about = {
                 "format_version": FORMAT_VERSION,
@@ -83,8 +84,7 @@ def write_bundle(
                 "parts": list(parts),
                 "files": {file.name: _checksum(file) for file in sorted(folder.iterdir())},
             }
-            text = json.dumps(about, ensure_ascii=False, indent=2)
-            (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            (folder / MANIFEST).write_text(_json(about, indent=2) + "\n", encoding="utf-8")
             _flush(folder)
     except OSError as error:
         raise BundleError(f"cannot write {path}: {error.strerror or error}") from error
@@ -127,7 +127,7 @@ def read_bundle(path: str | Path, *, taxonomy: Taxonomy | None = None) -> Bundle
     path = Path(path)
     manifest = read_manifest(path)
     try:
-        _verify(path, manifest["files"])
+        _verify(path, manifest["files"], manifest["parts"])
         about = manifest["taxonomy"]
         inside = load_taxonomy(path / TAXONOMY)
         for found in (inside, taxonomy or inside):
@@ -147,7 +147,15 @@ def _read_part(path: Path, name: str) -> Part:
         return values, {key: arrays[key] for key in arrays.files}
 
 
-def _verify(path: Path, files: Mapping[str, str]) -> None:
+def _json(value: Any, indent: int | None = None) -> str:
+    """Return JSON; numpy's scalars and arrays, which settings may be, as plain values."""
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=lambda v: v.tolist())
+
+
+def _verify(path: Path, files: Mapping[str, str], parts: Sequence[str]) -> None:
+    wanted = {TAXONOMY, *(f"{part}.{kind}" for part in parts for kind in ("json", "npz"))}
+    if unlisted := sorted(wanted - files.keys()):
+        raise BundleError(f"{path} is damaged: {unlisted[0]} has no checksum in {MANIFEST}")
     for name, checksum in files.items():
         if Path(name).name != name:
             raise BundleError(f"{path} is damaged: file name {name!r} leads elsewhere")

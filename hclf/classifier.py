@@ -528,7 +528,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     def _from_bundle(cls, bundle: Bundle, prefix: str, path: str | Path) -> Self:
         try:
             return cls._rebuilt(bundle, prefix)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"{path} is damaged: {type(error).__name__} {error}") from error
 
     @classmethod

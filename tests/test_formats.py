@@ -132,7 +132,8 @@ def test_faults_of_the_header(tmp_path: Path) -> None:
         (
             "a.csv",
             b'id,parents\n"' + b"x\n" * 99_999,
-            "2: not readable as CSV: field larger than field limit (131072)",
+            # Which of the two depends on the csv module's limit, which reading records raises for the process.
+            "2: not readable as CSV: ",
         ),
         ("a.csv", b'id,parents\na,"b"c\n', "2: not readable as CSV: "),
     ],
