@@ -1,0 +1,315 @@
+"""The contract of every scorer in `SCORERS`: laws 4 and 5, and what may be missing from documents and labels."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Sample
+from scipy.sparse import csr_matrix
+
+from hclf.errors import HclfError, UsageError
+from hclf.labels import from_pairs, label_matrix, partial_depth
+from hclf.scorers import SCORERS, one_vs_rest, scorer_class
+from hclf.scorers.linear import LinearScorer, node_texts
+from hclf.taxonomy import Node, Taxonomy
+
+every_scorer = pytest.mark.parametrize("name", SCORERS)
+
+
+def texts(sample: Sample) -> list[dict[str, str]]:
+    return [{"text": text} for text in sample.X]
+
+
+def fitted(name: str, sample: Sample, **options: Any) -> Any:
+    Y = label_matrix(sample.taxonomy, sample.y)
+    return scorer_class(name)(**{"n_jobs": 1, **options}).fit(texts(sample), Y, taxonomy=sample.taxonomy)
+
+
+def identical(a: np.ndarray, b: np.ndarray) -> bool:
+    """Bit for bit."""
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def through_disk(scorer: Any, folder: Path) -> Any:
+    """What a bundle does to a scorer: JSON, and arrays without pickle."""
+    config, arrays = scorer.get_state()
+    np.savez(folder / "part.npz", **arrays)
+    with np.load(folder / "part.npz", allow_pickle=False) as found:
+        return type(scorer).from_state(json.loads(json.dumps(config)), dict(found))
+
+
+@pytest.fixture(scope="module", params=SCORERS)
+def scorer(request: pytest.FixtureRequest, pets: Sample) -> Any:
+    return fitted(request.param, pets)
+
+
+# -- what a score is ---------------------------------------------------------------------------------------------
+
+
+def test_channels_have_a_number_for_every_document_and_trained_node(scorer: Any, pets: Sample) -> None:
+    scores = scorer.score(texts(pets))
+    assert scores.shape == (len(type(scorer).channels), 60, len(scorer.columns))
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+    trained = np.flatnonzero(label_matrix(pets.taxonomy, pets.y).toarray().any(axis=0))
+    assert scorer.columns.tolist() == trained.tolist()  # ascending, `unseen` is not among them
+    assert scorer.columns.dtype == np.int64
+
+
+def test_a_scorer_goes_by_the_name_it_is_registered_under(scorer: Any) -> None:
+    assert scorer_class(type(scorer).name) is type(scorer)
+
+
+def test_every_channel_is_higher_where_a_node_is_right(scorer: Any, more_pets: Sample) -> None:
+    true = label_matrix(more_pets.taxonomy, more_pets.y).toarray()[:, scorer.columns]
+    for channel in scorer.score(texts(more_pets)):
+        assert channel[true].mean() > channel[~true].mean() + channel.std() / 2
+
+
+def test_rows_do_not_depend_on_their_batch_or_its_order(scorer: Any, more_pets: Sample) -> None:
+    documents = [*texts(more_pets), {"text": ""}, {"text": "Ünïcode 🐈 cat"}, {"text": "cat"}]
+    together = scorer.score(documents)
+    for i in range(len(documents) - 3):
+        assert identical(scorer.score(documents[i : i + 1]), together[:, i : i + 1])
+    order = np.random.default_rng(0).permutation(len(documents))
+    assert identical(scorer.score([documents[i] for i in order]), together[:, order])
+
+
+def test_scoring_changes_neither_the_scorer_nor_the_documents(scorer: Any, more_pets: Sample) -> None:
+    documents = texts(more_pets)
+    first = scorer.score(documents)
+    assert documents == texts(more_pets)
+    assert identical(scorer.score(documents), first)
+
+
+def test_a_saved_scorer_scores_bit_for_bit_the_same(scorer: Any, more_pets: Sample, tmp_path: Path) -> None:
+    documents = [*texts(more_pets), {"text": "naïve Ünïcode 🐈"}]
+    again = through_disk(scorer, tmp_path)
+    assert identical(again.score(documents), scorer.score(documents))
+    assert identical(again.columns, scorer.columns)
+    assert identical(through_disk(again, tmp_path).score(documents), scorer.score(documents))
+
+
+def test_state_arrays_are_plain(scorer: Any) -> None:
+    assert all(array.dtype != object for array in scorer.get_state()[1].values())
+
+
+@pytest.mark.parametrize("documents", [[], [{"text": ""}], [{}]])
+def test_a_batch_without_any_text_is_scored(scorer: Any, documents: list[dict[str, str]]) -> None:
+    assert scorer.score(documents).shape[1:] == (len(documents), len(scorer.columns))
+
+
+def test_a_document_without_text_scores_as_if_it_said_nothing(scorer: Any) -> None:
+    empty, blank, unknown = (scorer.score([{"text": "cat"}, {"text": t}])[:, 1] for t in ("", " \n ", "qqq"))
+    assert identical(empty, blank)
+    assert identical(empty, unknown)
+
+
+# -- same seed, same result --------------------------------------------------------------------------------------
+
+
+@every_scorer
+def test_same_seed_same_result(name: str, pets: Sample, more_pets: Sample) -> None:
+    options = {"linear": {"negatives": 3, "negatives_per_positive": 0.1, "random_negatives": 5}}.get(name, {})
+    a, b, other = (fitted(name, pets, seed=seed, **options).score(texts(more_pets)) for seed in (7, 7, 8))
+    assert identical(a, b)
+    assert not identical(a, other)
+
+
+@every_scorer
+def test_the_number_of_jobs_does_not_change_the_result(name: str, products: Sample) -> None:
+    inputs, Y = products.X[:150], label_matrix(products.taxonomy, products.y[:150])
+    one, four = (
+        scorer_class(name)(n_jobs=jobs).fit(inputs, Y, taxonomy=products.taxonomy).score(inputs) for jobs in (1, 4)
+    )
+    assert identical(one, four)
+
+
+# -- labels that say nothing -------------------------------------------------------------------------------------
+
+
+@every_scorer
+def test_a_document_of_which_a_node_is_unknown_is_no_negative_of_it(name: str) -> None:
+    """Ten documents read like `cats` but are labelled `animals`: unknown below, they must not speak against cats."""
+    taxonomy = Taxonomy(["animals", "cats", "dogs"], [("animals", "cats"), ("animals", "dogs")])
+    inputs = [{"text": f"purr whiskers {i}"} for i in range(13)] + [{"text": f"bark leash {i}"} for i in range(10)]
+    Y = label_matrix(taxonomy, [["cats"]] * 3 + [["animals"]] * 10 + [["dogs"]] * 10)
+    unknown = partial_depth(taxonomy, Y)
+    assert unknown.nnz == 20
+    cats = taxonomy.index("cats")
+
+    def margin(mask: csr_matrix | None) -> float:
+        scorer = scorer_class(name)(n_jobs=1).fit(inputs, Y, taxonomy=taxonomy, unknown=mask)
+        return float(scorer.score([{"text": "purr whiskers"}])[0, 0, scorer.columns.tolist().index(cats)])
+
+    silent = from_pairs(np.array([], dtype=int), np.array([], dtype=int), Y.shape)
+    assert margin(unknown) > margin(None) + 0.5
+    assert margin(silent) == margin(None)
+
+
+@every_scorer
+def test_hiding_one_pair_changes_its_node_alone(name: str) -> None:
+    taxonomy = Taxonomy(["a", "b", "c"])
+    inputs = [{"text": t} for t in ("red", "red wine", "blue", "blue cheese", "green", "green tea")]
+    known = label_matrix(taxonomy, [["a"], ["a"], ["b"], ["b"], ["c"], ["c"]])
+    hidden = from_pairs(np.array([0]), np.array([1]), known.shape)  # is the first document a `b`? nobody said
+    shown, masked = (
+        scorer_class(name)(n_jobs=1).fit(inputs, known, taxonomy=taxonomy, unknown=mask) for mask in (None, hidden)
+    )
+    probe = [{"text": "red wine"}]
+    difference = masked.score(probe)[0, 0] - shown.score(probe)[0, 0]
+    assert difference[1] > 0  # one negative less
+    assert difference[[0, 2]].tolist() == [0, 0]
+
+
+# -- what may be missing -----------------------------------------------------------------------------------------
+
+
+@every_scorer
+def test_nodes_without_texts_and_odd_documents_are_no_trouble(name: str) -> None:
+    taxonomy = Taxonomy([Node("a"), Node("b", {"": "  "}), Node("c", {"de": "Käse"}), Node("d", description="!")])
+    inputs = [{"text": t} for t in ("", "🧀 Käse 中文 ß", "a", "\ud800 half", "x " * 2_000, " \n")]
+    Y = label_matrix(taxonomy, [["a"], ["a", "c"], ["b"], ["b", "c"], ["d"], []])
+    scores = scorer_class(name)(n_jobs=1).fit(inputs, Y, taxonomy=taxonomy).score(inputs)
+    assert scores.shape[1:] == (6, 4)
+    assert np.isfinite(scores).all()
+
+
+@every_scorer
+def test_a_node_of_every_document_and_a_node_of_one(name: str, tmp_path: Path) -> None:
+    taxonomy = Taxonomy(["root", "a", "b"], [("root", "a"), ("root", "b")])
+    inputs = [{"text": t} for t in ("red wine", "red tea", "blue tea", "blue cheese")]
+    Y = label_matrix(taxonomy, [["a"], ["root"], ["root"], ["root"]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scorer = scorer_class(name)(n_jobs=1).fit(inputs, Y, taxonomy=taxonomy)
+    assert scorer.columns.tolist() == [0, 1]
+    scores = scorer.score(inputs)
+    assert (scores[0, :, 0] > 0).all()  # nothing speaks against it
+    assert scores[0, :, 1].argmax() == 0
+    assert identical(through_disk(scorer, tmp_path).score(inputs), scores)
+
+
+@every_scorer
+@pytest.mark.parametrize("documents", [1, 2])
+def test_one_document_is_enough(name: str, documents: int, tmp_path: Path) -> None:
+    taxonomy = Taxonomy(["a"])
+    inputs = [{"text": "red"}] * documents
+    scorer = scorer_class(name)(n_jobs=1).fit(inputs, label_matrix(taxonomy, [["a"]] * documents), taxonomy=taxonomy)
+    scores = scorer.score([{"text": "red"}, {"text": "blue"}])
+    assert np.isfinite(scores).all()
+    assert identical(through_disk(scorer, tmp_path).score([{"text": "red"}, {"text": "blue"}]), scores)
+
+
+# -- feature matrices --------------------------------------------------------------------------------------------
+
+
+def blobs(kind: str, n: int = 60, seed: int = 0) -> tuple[csr_matrix, list[list[str]]]:
+    """Rows around one centre a node; dense, mostly zero, or with values missing."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(3, 12)) * 3
+    node = rng.integers(3, size=n)
+    X = centres[node] + rng.normal(size=(n, 12))
+    if kind == "sparse":
+        X[np.abs(X) < 3] = 0
+    if kind == "missing":
+        X[rng.random(X.shape) < 0.15] = np.nan
+    return csr_matrix(X), [["abc"[i]] for i in node]
+
+
+@every_scorer
+@pytest.mark.parametrize("kind", ["dense", "sparse", "missing"])
+def test_a_feature_matrix_is_scored_like_documents(name: str, kind: str, tmp_path: Path) -> None:
+    taxonomy = Taxonomy("abc")
+    (X, y), (new, new_y) = blobs(kind), blobs(kind, n=40, seed=1)
+    scorer = scorer_class(name)(n_jobs=1).fit(X, label_matrix(taxonomy, y), taxonomy=taxonomy)
+    scores = scorer.score(new)
+    assert (scores.shape, scores.dtype) == ((len(type(scorer).channels), 40, 3), np.float32)
+    assert np.isfinite(scores).all()
+    right = [["abc"[j]] for j in scores[0].argmax(axis=1)]
+    assert sum(a == b for a, b in zip(right, new_y, strict=True)) >= 36
+    for i in range(40):
+        assert identical(scorer.score(new[i]), scores[:, i : i + 1])
+    assert identical(through_disk(scorer, tmp_path).score(new), scores)
+    with pytest.raises(UsageError, match="11 features"):
+        scorer.score(new[:, :11])
+
+
+# -- by name -----------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_scorer_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown scorer 'liner'; did you mean 'linear'"):
+        scorer_class("liner")
+
+
+@every_scorer
+def test_without_a_word_there_is_nothing_to_learn(name: str) -> None:
+    taxonomy = Taxonomy([Node("a")])
+    with pytest.raises(HclfError, match="word"):
+        scorer_class(name)(n_jobs=1).fit([{"text": " "}], label_matrix(taxonomy, [["a"]]), taxonomy=taxonomy)
+
+
+# -- what only the linear scorer promises ------------------------------------------------------------------------
+
+
+def test_node_texts_are_every_different_name_synonym_and_description() -> None:
+    node = Node("x", {"en": "Milk", "de": "Milch"}, {"en": ("milk", "dairy milk"), "": (" ",)}, "White.")
+    assert sorted(node_texts(Taxonomy([node]), 0)) == sorted(["milk", "Milch", "dairy milk", "White."])
+
+
+def test_names_of_nodes_are_training_data_on_request() -> None:
+    """Nothing but its name says that `cheese` is about gouda."""
+    taxonomy = Taxonomy([Node("cheese", {"": "Cheese"}, {"": ("gouda",)}), Node("milk", {"": "Milk"})])
+    inputs = [{"text": t} for t in ("yellow block", "yellow slice", "white bottle", "white carton")]
+    Y = label_matrix(taxonomy, [["cheese"], ["cheese"], ["milk"], ["milk"]])
+    with_names, without = (
+        LinearScorer(node_texts=flag, n_jobs=1).fit(inputs, Y, taxonomy=taxonomy).score([{"text": "gouda"}])
+        for flag in (True, False)
+    )
+    assert with_names[0, 0, 0] > with_names[0, 0, 1] + 0.5
+    assert without[0, 0, 0] == pytest.approx(without[0, 0, 1], abs=0.2)
+
+
+def test_sampled_negatives_come_close_to_all_negatives(products: Sample) -> None:
+    """What the design promises of hard negatives: nearly the scores of full one-vs-rest, on other documents too."""
+    train, test = slice(0, 300), slice(300, 400)
+    Y = label_matrix(products.taxonomy, products.y[train])
+    options = {"negatives": 20, "negatives_per_positive": 2, "random_negatives": 40}
+    exact, sampled = (
+        LinearScorer(n_jobs=1, **o).fit(products.X[train], Y, taxonomy=products.taxonomy).score(products.X[test])[0]
+        for o in ({"exact": True}, options)
+    )
+    assert np.corrcoef(exact.ravel(), sampled.ravel())[0, 1] > 0.9
+    best = sampled.argmax(axis=1)
+    assert np.mean(best == exact.argmax(axis=1)) > 0.8
+
+
+def test_blocks_and_processes_do_not_change_the_result(pets: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not threads: liblinear draws from one random generator a process."""
+    expected = fitted("linear", pets).score(texts(pets))
+    monkeypatch.setattr(one_vs_rest, "MOST_NODES", 3)
+    assert identical(fitted("linear", pets).score(texts(pets)), expected)
+    monkeypatch.setattr(one_vs_rest, "WORTH_PROCESSES", 0)
+    assert identical(fitted("linear", pets, n_jobs=2).score(texts(pets)), expected)
+
+
+def test_progress_is_told_how_much_there_is_and_sees_all_of_it(pets: Sample) -> None:
+    told: list[tuple[str, int]] = []
+    seen: list[Any] = []
+
+    def progress(items: Any, what: str, total: int) -> Any:
+        told.append((what, total))
+        for item in items:
+            seen.append(item)
+            yield item
+
+    Y = label_matrix(pets.taxonomy, pets.y)
+    scorer = LinearScorer(n_jobs=1).fit(texts(pets), Y, taxonomy=pets.taxonomy, progress=progress)
+    assert told == [("training nodes", len(seen))]
+    assert identical(scorer.score(texts(pets)), fitted("linear", pets).score(texts(pets)))
