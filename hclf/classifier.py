@@ -156,6 +156,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         """
         self.check_settings()
         self.taxonomy_ = load_taxonomy(self.taxonomy)
+        if self.thresholds is not None:
+            self._fixed_thresholds()
         self.classes_ = np.array(self.taxonomy_.nodes, dtype=object)
         inputs = as_inputs(X)
         given = self._labels(y)
@@ -318,15 +320,18 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         if not self.decoder_.cut:
             self.thresholds_ = Thresholds((0.0,) * depth, "none", None, "none")
         elif self.thresholds is not None:
-            fixed = np.atleast_1d(np.asarray(self.thresholds, dtype=float)).tolist()
-            if len(fixed) > depth:
-                raise UsageError(f"{len(fixed)} thresholds for {depth} levels")
-            fixed += fixed[-1:] * (depth - len(fixed))
-            self.thresholds_ = Thresholds(tuple(fixed), "fixed", None, "fixed")
+            fixed = self._fixed_thresholds()
+            self.thresholds_ = Thresholds((*fixed, *fixed[-1:] * (depth - len(fixed))), "fixed", None, "fixed")
         else:
             per_level = self.per_level and not self.flat
             levels = self.taxonomy_.levels
             self.thresholds_ = tune(true, scores, levels, goal=self.goal, search=self.search, per_level=per_level)
+
+    def _fixed_thresholds(self) -> tuple[float, ...]:
+        fixed = tuple(np.atleast_1d(np.asarray(self.thresholds, dtype=float)).tolist())
+        if len(fixed) > self.taxonomy_.depth:
+            raise UsageError(f"{len(fixed)} thresholds for {self.taxonomy_.depth} levels")
+        return fixed
 
     def _report(self, documents: int, held_out: int) -> dict[str, Any]:
         trained = len(self.scorer_.columns)

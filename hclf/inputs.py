@@ -37,9 +37,10 @@ def as_inputs(X: Any) -> Inputs:
         return [{str(k): v for k, v in item.items() if isinstance(v, str)} for item in items]
     if items and all(isinstance(item, Document) for item in items):
         return [item.fields for item in items]
-    wrong = next((item for item in items if not isinstance(item, str)), None)
-    if wrong is not None:
-        raise UsageError(f"X holds a {type(wrong).__name__}; give strings, dicts of text fields, or a numeric matrix")
+    for item in items:
+        if not isinstance(item, str):
+            kind = type(item).__name__
+            raise UsageError(f"X holds a {kind}; give strings, dicts of text fields, or a numeric matrix")
     return [{"text": item} for item in items]
 
 
