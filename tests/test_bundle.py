@@ -249,10 +249,9 @@ def inner_of(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
-NO_NAME = pytest.mark.xfail(strict=True, reason="a decoder whose name is no string: AttributeError in suggest()")
 HARM = {
-    "null": pytest.param(None, marks=NO_NAME),
-    "number": pytest.param(-7, marks=NO_NAME),
+    "null": None,
+    "number": -7,
     "text": "odd",
     "list": [],
     "dict": {"odd": ["x"]},

@@ -246,7 +246,7 @@ def random_matrix(seed: int, *, density: float, missing: float) -> np.ndarray:
     X = rng.normal(rng.normal(0, 10, 6), rng.exponential(3, 6) + 0.1, size=(30, 6))
     X[rng.random(X.shape) >= density] = 0
     X[rng.random(X.shape) < missing] = np.nan
-    X[0] = np.arange(6)  # no column is all missing
+    X[0] = np.arange(1, 7)  # no column is all missing or all zero
     return X
 
 

@@ -196,6 +196,26 @@ def test_recall_at_a_precision_is_no_worse_than_with_the_best_single_threshold(p
         assert hits >= case.most_hits(floor, case.same())
 
 
+@pytest.mark.xfail(strict=True, reason="the lowest threshold that keeps the precision is taken, hits or no hits")
+@pytest.mark.parametrize("per_level", [True, False])
+def test_what_adds_no_hits_is_not_let_through_for_the_precision_to_spare(per_level: bool) -> None:
+    """0.5 would allow the wrong document beside the right one: a guess nobody asked for."""
+    case = problem("aa", [[0.9], [0.3]], ["a", ""])
+    assert case.precision_and_hits(case.tune("precision>=0.5", per_level=per_level).values) == (1.0, 1)
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_no_single_level_can_be_lowered_for_more_hits_at_a_precision(floor: float) -> None:
+    for case in many(100):
+        found = case.tune(f"precision>={floor}").values
+        _, hits = case.precision_and_hits(found)
+        for level, value in itertools.product(range(len(found)), np.unique(case.scores[case.scores > 0]).tolist()):
+            moved = (*found[:level], value, *found[level + 1 :])
+            if hits and (np.diff(moved) >= 0).all():
+                precision, more = case.precision_and_hits(moved)
+                assert precision < floor - EXACT or more <= hits
+
+
 @pytest.mark.parametrize(("hits", "predicted"), [(11, 20), (14, 20), (29, 50), (57, 100)])
 def test_a_precision_that_is_met_exactly_is_met(hits: int, predicted: int) -> None:
     """11 of 20 is 0.55, yet 0.55 * 20 > 11 in floating point."""
