@@ -245,8 +245,8 @@ def _precision(data: _Pairs, candidates: Floats, floor: float, per_level: bool) 
     together_hits, together = hits.sum(axis=0), predicted.sum(axis=0)
     enough = np.flatnonzero((together > 0) & (together_hits >= floor * together - TOLERANCE))
     if enough.size:  # the multiplier sees only the convex hull: one threshold for all may lie outside it
-        lowest = int(enough[np.argmax(together_hits[enough])])
-        best, best_hits = np.full(data.depth, lowest), float(together_hits[lowest])
+        one = min(enough.tolist(), key=lambda c: (-together_hits[c], together[c], c))
+        best, best_hits = np.full(data.depth, one), float(together_hits[one])
     if not per_level:
         return best
     low, high = 1e-6, 1e6  # bisected on the log scale; recall alone is tried first
@@ -260,19 +260,26 @@ def _precision(data: _Pairs, candidates: Floats, floor: float, per_level: bool) 
             high = multiplier
         elif step:
             low = multiplier
-    return _lower(best, hits, predicted, floor) if best_hits else best
+    return _settle(best, hits, predicted, floor) if best_hits else best
 
 
-def _lower(chosen: Ints, hits: Floats, predicted: Floats, floor: float) -> Ints:
-    """Lower single levels while that adds true positives and keeps the precision: what the multiplier leaves over."""
-    chosen, level = chosen.copy(), np.arange(len(chosen))
-    for i in range(len(chosen)):
-        others = level != i
-        rest = hits[level, chosen][others].sum(), predicted[level, chosen][others].sum()
-        lowest = chosen[i - 1] if i else 0
-        options = np.arange(lowest, chosen[i] + 1)
-        tp, p = hits[i, options] + rest[0], predicted[i, options] + rest[1]
-        chosen[i] = options[np.flatnonzero(tp >= floor * p - TOLERANCE)[0]]  # its own index always qualifies
+def _settle(chosen: Ints, hits: Floats, predicted: Floats, floor: float) -> Ints:
+    """Move single levels while that adds true positives at the wanted precision, or drops only false ones."""
+    chosen, level, moved = chosen.copy(), np.arange(len(chosen)), True
+    while moved:
+        moved = False
+        for i in reversed(range(len(chosen))):
+            others = level != i
+            rest_hits, rest = hits[level, chosen][others].sum(), predicted[level, chosen][others].sum()
+            lowest = chosen[i - 1] if i else 0
+            highest = chosen[i + 1] if i + 1 < len(chosen) else hits.shape[1] - 1
+            options = np.arange(lowest, highest + 1)
+            tp, p = hits[i, options], predicted[i, options]
+            kept = options[tp + rest_hits >= floor * (p + rest) - TOLERANCE]
+            best = min(kept.tolist(), key=lambda c: (-hits[i, c], predicted[i, c], c), default=chosen[i])
+            better = (hits[i, best], -predicted[i, best]) > (hits[i, chosen[i]], -predicted[i, chosen[i]])
+            if better:
+                chosen[i], moved = best, True
     return chosen
 
 

@@ -194,7 +194,6 @@ def test_pipelines_cross_validate(pets: Sample) -> None:
     assert found.tolist() == pytest.approx(by_hand(cleaned, KFold(2)))
 
 
-@pytest.mark.xfail(strict=True, reason="hf_scorer asks the pipeline for taxonomy_, which only its last step has")
 def test_pipelines_cross_validate_with_the_scorer(pets: Sample) -> None:
     pipeline = make_pipeline(FunctionTransformer(strip_noise), small(pets))
     plain = cross_val_score(pipeline, pets.X, pets.y, cv=KFold(2), error_score="raise")

@@ -196,7 +196,6 @@ def test_recall_at_a_precision_is_no_worse_than_with_the_best_single_threshold(p
         assert hits >= case.most_hits(floor, case.same())
 
 
-@pytest.mark.xfail(strict=True, reason="the lowest threshold that keeps the precision is taken, hits or no hits")
 @pytest.mark.parametrize("per_level", [True, False])
 def test_what_adds_no_hits_is_not_let_through_for_the_precision_to_spare(per_level: bool) -> None:
     """0.5 would allow the wrong document beside the right one: a guess nobody asked for."""

@@ -52,23 +52,14 @@ __all__ = [
 ]
 
 
-class Classifies(Protocol):
-    """What `hf_scorer` needs of an estimator: its taxonomy, and label sets for inputs."""
-
-    taxonomy_: Taxonomy
-
-    def predict(self, X: Any, /) -> Any:
-        """Return label sets of node ids, or an indicator matrix."""
-
-
-def hf_scorer(estimator: Classifies, X: Any, y: Any, average: Average = "micro") -> float:
+def hf_scorer(estimator: Any, X: Any, y: Any, average: Average = "micro") -> float:
     """Return hF of a fitted classifier: `cross_val_score(model, X, y, scoring=hf_scorer)`.
 
     Truth and prediction are closed under ancestors first; hF is that of `hierarchical_precision_recall_f1`. For
     the example average pass `scoring=functools.partial(hf_scorer, average="example")`.
 
     Args:
-        estimator: anything fitted with `taxonomy_` and `predict(X)`.
+        estimator: anything fitted with `taxonomy_` and `predict(X)`, or a scikit-learn pipeline that ends in it.
         X: inputs, passed on to `predict`.
         y: for each input its labels, as ids, names or paths (a plain string is one label), or a (documents,
             nodes) indicator matrix.
@@ -80,7 +71,8 @@ def hf_scorer(estimator: Classifies, X: Any, y: Any, average: Average = "micro")
         DataError: a label that is not exactly one node of the taxonomy.
         UsageError: an indicator matrix of another width, or another number of predictions than of labels.
     """
-    taxonomy = estimator.taxonomy_
+    # A pipeline holds it in its last step.
+    taxonomy: Taxonomy = getattr(estimator, "taxonomy_", None) or estimator[-1].taxonomy_
     true, predicted = _closed(taxonomy, y), _closed(taxonomy, estimator.predict(X))
     return hierarchical_precision_recall_f1(true, predicted, average).f1
 
