@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix, issparse
@@ -72,7 +72,7 @@ def hf_scorer(estimator: Any, X: Any, y: Any, average: Average = "micro") -> flo
         UsageError: an indicator matrix of another width, or another number of predictions than of labels.
     """
     # A pipeline holds it in its last step.
-    taxonomy: Taxonomy = getattr(estimator, "taxonomy_", None) or estimator[-1].taxonomy_
+    taxonomy: Taxonomy = (estimator if hasattr(estimator, "taxonomy_") else estimator[-1]).taxonomy_
     true, predicted = _closed(taxonomy, y), _closed(taxonomy, estimator.predict(X))
     return hierarchical_precision_recall_f1(true, predicted, average).f1
 
