@@ -239,9 +239,16 @@ def test_what_a_decoder_without_thresholds_is_said_to_reach_is_what_it_reaches(
 
 
 @pytest.mark.parametrize("coherence", ["max", "min", "isotonic"])
-def test_every_coherence_method_gives_coherent_scores(coherence: str, pets: Sample, more_pets: Sample) -> None:
+def test_every_coherence_method_gives_coherent_scores(
+    coherence: Any, pets: Sample, more_pets: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = fit(pets, coherence=coherence)
     scores = model.predict_proba(more_pets.X)
+    with monkeypatch.context() as patch:
+        patch.setattr(Taxonomy, "coherent", lambda self, scores, method: scores)
+        raw = model.predict_proba(more_pets.X)
+    assert pets.taxonomy.violations(raw).sum() > 0
+    assert (pets.taxonomy.coherent(raw, coherence) == scores).all()
     assert pets.taxonomy.violations(scores).sum() == 0
     assert ((scores >= 0) & (scores <= 1)).all()
     assert_closed(pets.taxonomy, model.predict(more_pets.X))
