@@ -84,6 +84,7 @@ def write_bundle(
                 "parts": list(parts),
                 "files": {file.name: _checksum(file) for file in sorted(folder.iterdir())},
             }
+            about["checksum"] = _digest(about)
             (folder / MANIFEST).write_text(_json(about, indent=2) + "\n", encoding="utf-8")
             _flush(folder)
     except OSError as error:
@@ -110,6 +111,8 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         raise BundleError(
             f"{path} has format version {version}, hclf {__version__} reads up to {FORMAT_VERSION}: upgrade hclf"
         )
+    if manifest.get("checksum") != _digest(manifest):
+        raise BundleError(f"{file} is damaged: it does not match its checksum")
     checked: dict[str, Any] = manifest
     return checked
 
@@ -150,6 +153,11 @@ def _read_part(path: Path, name: str) -> Part:
 def _json(value: Any, indent: int | None = None) -> str:
     """Return JSON; numpy's scalars and arrays, which settings may be, as plain values."""
     return json.dumps(value, ensure_ascii=False, indent=indent, default=lambda v: v.tolist())
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(_json(rest).encode()).hexdigest()
 
 
 def _verify(path: Path, files: Mapping[str, str], parts: Sequence[str]) -> None:

@@ -151,8 +151,9 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             progress: wraps long loops; see `hclf.scorers.base.Progress`.
 
         Raises:
-            DataError: no documents, no labels, no words, or lengths that differ.
-            UnknownNodeError, UsageError: labels or options that do not exist.
+            DataError: no documents, no labels, no words, lengths that differ, or labels that do not exist (with
+                their row and the nearest ones).
+            UsageError: options that do not exist.
         """
         self.check_settings()
         self.taxonomy_ = load_taxonomy(self.taxonomy)
@@ -182,7 +183,10 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         del held_out
         self._model = self._fit_model(inputs, Y, unknown, progress)
         self.scorer_ = self._model.scorer
-        self.report_ = self._report(length(inputs), sum(len(test) for _, test in folds))
+        self.report_ = self._report(length(inputs), sum(len(test) for _, test in folds)) | {
+            "empty_texts": int(without_words(inputs).sum()),
+            "documents_without_labels": int((np.diff(Y.indptr) == 0).sum()),
+        }
         return self
 
     def check_settings(self) -> None:
@@ -224,10 +228,15 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             return from_pairs(rows, columns, (y.shape[0], nodes))
         resolve = LabelResolver(self.taxonomy_)
         sets = [[labels] if isinstance(labels, str) else labels for labels in y]
+        ids: list[list[str]] = []
         for row, labels in enumerate(sets, start=1):
             if not isinstance(labels, Iterable) or not all(isinstance(label, str) for label in labels):
                 raise DataError("labels are a list of node ids, names or paths", row=row)
-        return label_matrix(self.taxonomy_, [[resolve(label) for label in s] for s in sets], closed=False)
+            try:
+                ids.append([resolve(label) for label in labels])
+            except DataError as error:
+                raise DataError(error.message, row=row) from None
+        return label_matrix(self.taxonomy_, ids, closed=False)
 
     def _choose_decoder(self, specific: csr_matrix[Any]) -> None:
         name, self.decoder_reason_ = self.decoder, "as asked"
@@ -431,7 +440,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         """Return every metric of this model on labelled documents.
 
         Raises:
-            NotFittedError, DataError, UnknownNodeError: as in `fit`.
+            NotFittedError, DataError: as in `fit`.
         """
         self._fitted()
         inputs, true = as_inputs(X), close(self.taxonomy_, self._labels(y))
@@ -461,7 +470,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         """Set the thresholds anew, for the current `goal` and `search`, on documents not trained on.
 
         Raises:
-            NotFittedError, DataError, UnknownNodeError, UsageError: as in `fit`.
+            NotFittedError, DataError, UsageError: as in `fit`.
         """
         self._fitted()
         inputs = as_inputs(X)

@@ -148,13 +148,17 @@ def _logistic(values: NDArray[np.float64], truth: Bools, weight: NDArray[np.floa
     target = np.where(truth, (positive + 1) / (positive + 2), 1 / (negative + 2))
     total = max(weight.sum(), 1.0)
 
+    channels = [np.ascontiguousarray(channel) for channel in values.T]
+
     def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        z = values @ w[:-1] + w[-1]
+        # Written out, not as matrix products: those start threads that wait for each other on busy machines.
+        z = sum((k * channel for k, channel in zip(w[:-1], channels, strict=True)), np.full(len(truth), w[-1]))
         value = (weight * (np.logaddexp(0, z) - target * z)).sum()
         error = weight * (expit(z) - target)
         ridge = 1e-3 * w[:-1]  # of one pair in all: only keeps separable data finite
-        gradient = np.append(values.T @ error + ridge, error.sum())
-        return (value + 0.5 * float(ridge @ w[:-1])) / total, gradient / total
+        gradient = np.array([*((channel * error).sum() for channel in channels), error.sum()])
+        gradient[:-1] += ridge
+        return (value + 0.5 * (ridge * w[:-1]).sum()) / total, gradient / total
 
     start = np.zeros(values.shape[1] + 1)
     bounds = [(0, None)] * values.shape[1] + [(None, None)]

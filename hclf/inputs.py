@@ -23,14 +23,18 @@ def as_inputs(X: Any) -> Inputs:
     """Return what scorers take: a list of named text fields, or a sparse feature matrix.
 
     Raises:
-        UsageError: X is one string, or holds something that is neither text nor number.
+        UsageError: X is one string, or holds something that is neither text nor a finite number or NaN.
     """
     if isinstance(X, str):
         raise UsageError("X is one string; give a list of documents")
     if is_matrix(X) and (issparse(X) or X.dtype.kind in "fiub"):
         matrix: csr_matrix[Any] = csr_matrix(X, dtype=np.float64)
+        if np.isinf(matrix.data).any():
+            raise UsageError("the feature matrix holds infinite values; NaN stands for what is missing")
         return matrix
     if hasattr(X, "to_dict") and hasattr(X, "columns"):  # a DataFrame, without importing pandas
+        if all(getattr(kind, "kind", "O") in "fiub" for kind in getattr(X, "dtypes", ["O"])):
+            return as_inputs(X.to_numpy(dtype=np.float64))
         return [{str(k): v for k, v in row.items() if isinstance(v, str)} for row in X.to_dict("records")]
     items = list(X)
     if items and all(isinstance(item, Mapping) for item in items):

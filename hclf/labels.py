@@ -101,11 +101,9 @@ def partial_depth(taxonomy: Taxonomy, Y: csr_matrix[Any]) -> csr_matrix[Any]:
     """
     rows, columns = pairs(most_specific(taxonomy, Y))
     width = max(Y.shape[1], 1)
-    position, fresh = taxonomy.children.of_many(columns)
-    fresh = np.unique(rows[position] * width + fresh)
-    seen = fresh
+    fresh, seen = rows * width + columns, np.zeros(0, dtype=np.int64)
     while fresh.size:
         position, down = taxonomy.children.of_many(fresh % width)
         fresh = np.setdiff1d((fresh // width)[position] * width + down, seen)
         seen = np.union1d(seen, fresh)
-    return subtract(from_pairs(seen // width, seen % width, Y.shape), Y)
+    return from_pairs(seen // width, seen % width, Y.shape)

@@ -44,6 +44,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 def change_manifest(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     change(manifest)
+    sign(path, manifest)
+
+
+def sign(path: Path, manifest: dict[str, Any]) -> None:
+    """Write a manifest with the checksum that fits it."""
+    manifest["checksum"] = bundle._digest(manifest)
     (path / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
 
 
@@ -265,7 +271,7 @@ def test_a_manifest_with_a_wrong_value_ends_in_a_bundle_error_or_in_a_model(valu
     for place in keys(json.loads(whole)):
         manifest = json.loads(whole)
         inner_of(manifest, place)[place[-1]] = value
-        (saved / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        sign(saved, manifest)
         with contextlib.suppress(BundleError):
             HierarchicalClassifier.load(saved)
 
@@ -275,7 +281,7 @@ def test_a_manifest_with_a_missing_value_ends_in_a_bundle_error_or_in_a_model(sa
     for place in keys(json.loads(whole)):
         manifest = json.loads(whole)
         del inner_of(manifest, place)[place[-1]]
-        (saved / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        sign(saved, manifest)
         with contextlib.suppress(BundleError):
             HierarchicalClassifier.load(saved)
 
@@ -356,6 +362,13 @@ def test_another_taxonomy_is_refused(saved: Path, zoo: Taxonomy) -> None:
     with pytest.raises(BundleError, match="'products'"):
         HierarchicalClassifier.load(saved, taxonomy="products")
     assert HierarchicalClassifier.load(saved, taxonomy=zoo).predict(["cat"])
+
+
+def test_a_changed_digit_in_the_manifest_is_noticed(saved: Path) -> None:
+    text = (saved / MANIFEST).read_text(encoding="utf-8")
+    (saved / MANIFEST).write_text(text.replace('"seed": 0', '"seed": 1'), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"manifest\.json is damaged: it does not match its checksum"):
+        read_manifest(saved)
 
 
 def test_a_taxonomy_that_was_exchanged_is_noticed(saved: Path) -> None:

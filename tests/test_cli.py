@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 
 import hclf
+from hclf.bundle import _digest
 from hclf.classifier import HierarchicalClassifier
 from hclf.cli import main
 from hclf.registry import load_taxonomy
@@ -419,6 +420,7 @@ def test_without_a_baseline_none_is_shown(shop, tmp_path):
     bare = shutil.copytree(shop.model, tmp_path / "bare")
     manifest = json.loads((bare / "manifest.json").read_text("utf-8"))
     del manifest["baseline"]
+    manifest["checksum"] = _digest(manifest)
     (bare / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     assert "baselines" not in ok("evaluate", bare, shop.test, "--json").json
     assert "flat" not in ok("evaluate", bare, shop.test).out
@@ -602,6 +604,7 @@ def test_a_model_that_lacks_a_part_of_a_part_is_one_line(shop, tmp_path):
         np.savez(model / "linear.npz", **{key: arrays[key] for key in arrays.files if key != "bias"})
     manifest = json.loads((model / "manifest.json").read_text("utf-8"))
     manifest["files"]["linear.npz"] = hashlib.sha256((model / "linear.npz").read_bytes()).hexdigest()
+    manifest["checksum"] = _digest(manifest)
     (model / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     fails(1, f"{model} is damaged", "predict", model, shop.test)
 
