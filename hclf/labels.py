@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from hclf.taxonomy import Taxonomy
+from hclf.taxonomy import Taxonomy, distinct
 
 Ints = NDArray[np.int64]
 
 
 def from_pairs(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -> csr_matrix[Any]:
     """Return a boolean CSR matrix, indices sorted, from (row, column) pairs that may repeat."""
-    keys = np.unique(rows.astype(np.int64) * max(shape[1], 1) + columns)
+    keys = distinct(rows.astype(np.int64) * max(shape[1], 1) + columns)
     indptr = np.searchsorted(keys, np.arange(shape[0] + 1) * max(shape[1], 1))
     indices = keys % max(shape[1], 1)
     return csr_matrix((np.ones(len(keys), dtype=bool), indices, indptr), shape=shape)
@@ -84,7 +84,7 @@ def subtract(A: csr_matrix[Any], B: csr_matrix[Any]) -> csr_matrix[Any]:
     """Return the labels of A that are not in B."""
     width = max(A.shape[1], 1)
     left, right = (rows * width + columns for rows, columns in (pairs(A), pairs(B)))
-    keys = np.setdiff1d(left, right, assume_unique=True)
+    keys = left[~np.isin(left, right, assume_unique=True, kind="sort")]
     return from_pairs(keys // width, keys % width, A.shape)
 
 
@@ -101,9 +101,9 @@ def partial_depth(taxonomy: Taxonomy, Y: csr_matrix[Any]) -> csr_matrix[Any]:
     """
     rows, columns = pairs(most_specific(taxonomy, Y))
     width = max(Y.shape[1], 1)
-    fresh, seen = rows * width + columns, np.zeros(0, dtype=np.int64)
-    while fresh.size:
-        position, down = taxonomy.children.of_many(fresh % width)
-        fresh = np.setdiff1d((fresh // width)[position] * width + down, seen)
-        seen = np.union1d(seen, fresh)
-    return from_pairs(seen // width, seen % width, Y.shape)
+    found = [rows[:0]]
+    while rows.size:
+        position, columns = taxonomy.children.of_many(columns)
+        rows, columns = np.divmod(distinct(rows[position] * width + columns), width)
+        found.append(rows * width + columns)
+    return from_pairs(*np.divmod(np.concatenate(found), width), shape=Y.shape)

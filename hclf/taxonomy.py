@@ -321,14 +321,14 @@ class Taxonomy:
         Works outwards one parent step at a time on the pairs alone: O(pairs of the closure x depth).
         """
         width = max(len(self), 1)
-        fresh = np.unique(rows.astype(np.int64) * width + columns)
+        fresh = distinct(rows.astype(np.int64) * width + columns)
         found = [fresh]
         while fresh.size:
             rows, columns = np.divmod(fresh, width)
             position, up = self.parents.of_many(columns)
-            fresh = np.unique(rows[position] * width + up)  # some are known already: cheaper than looking
+            fresh = distinct(rows[position] * width + up)  # some are known already: cheaper than looking
             found.append(fresh)
-        rows, columns = np.divmod(np.unique(np.concatenate(found)), width)
+        rows, columns = np.divmod(distinct(np.concatenate(found)), width)
         return rows, columns
 
     def most_specific(self, nodes: Iterable[str]) -> tuple[str, ...]:
@@ -530,14 +530,24 @@ class Taxonomy:
 # -- graph helpers on index arrays ---------------------------------------------------------------------------
 
 
+def distinct(values: Ints) -> Ints:
+    """Return the different values, ascending. `np.unique` hashes integers: ten times slower on millions of them."""
+    if not len(values):
+        return values
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
+
+
 def spread(start: Ints, edges: Edges) -> Ints:
     """Return the sorted columns reachable from `start` along `edges`, `start` included."""
     seen = np.zeros(len(edges.indptr) - 1, dtype=bool)
-    fresh = np.unique(start)
+    fresh = distinct(start)
     while fresh.size:
         seen[fresh] = True
         reached = edges.of_many(fresh)[1]
-        fresh = np.unique(reached[~seen[reached]])
+        fresh = distinct(reached[~seen[reached]])
     return np.flatnonzero(seen)
 
 

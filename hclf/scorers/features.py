@@ -12,6 +12,7 @@ from sklearn.preprocessing import normalize
 
 from hclf.errors import DataError, UsageError
 from hclf.scorers.ngrams import Vocabulary, extract
+from hclf.taxonomy import distinct
 
 MIN_DOCUMENTS = (1, 2)  # in how many documents a word n-gram, a character n-gram must occur
 ROW_NORM = 2**0.5  # two unit-length blocks side by side; the scale that C = 1 was chosen at
@@ -222,5 +223,5 @@ def _counts(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -
 def _document_frequency(counts: csr_matrix[Any], rows: NDArray[Any]) -> NDArray[np.int64]:
     """In how many documents each term occurs, when a document's fields are several rows of counts."""
     term_of, document_of = counts.indices.astype(np.int64), np.repeat(rows, np.diff(counts.indptr))
-    once = np.unique(document_of * counts.shape[1] + term_of) % counts.shape[1]
+    once = distinct(document_of * counts.shape[1] + term_of) % counts.shape[1]
     return np.bincount(once, minlength=counts.shape[1])
