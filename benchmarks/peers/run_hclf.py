@@ -1,0 +1,86 @@
+"""hclf itself, through `HierarchicalClassifier`, at its defaults; its fit includes calibration and tuning.
+
+Its own label sets are scored. `predict s` is the time from raw text to label sets. The ranked lists come apart from
+that, from coherent scores s: a node ranks by s(node) minus the highest s of its children, the probability that the
+path ends there. As peers rank most specific labels of the training documents, so does it, and leaves besides.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from _job import Job, finish, padded, peak_memory_mib, reset_peak_memory
+
+from hclf import HierarchicalClassifier, load_taxonomy
+from hclf.data import Document
+
+ROWS = 512
+
+
+def run() -> None:
+    job = Job.from_command_line()
+    taxonomy = load_taxonomy(job.folder / "taxonomy.json")
+    fields = [document["fields"] for document in job.train]
+    labels = [[taxonomy.nodes[j] for j in document["labels"]] for document in job.train]
+    began = time.perf_counter()
+    model = HierarchicalClassifier(taxonomy=taxonomy, n_jobs=job.threads, seed=0, **job.settings)
+    model.fit(fields, labels)
+    fit_s, fit_mib = time.perf_counter() - began, peak_memory_mib()
+    model.save(job.out / "model", force=True)
+
+    documents = [Document(str(i), own["fields"]) for i, own in enumerate(job.test)]
+    reset_peak_memory()
+    began = time.perf_counter()
+    predictions = list(model.predict_documents(documents))
+    predict_s, predict_mib = time.perf_counter() - began, peak_memory_mib()
+    pairs = [(i, taxonomy.index(node.id)) for i, p in enumerate(predictions) for node in p.labels]
+    found, scores = ranked(model, taxonomy, job)
+    np.savez_compressed(
+        job.out / "scores.npz",
+        labels=found.astype(np.int32),
+        scores=scores,
+        sets=np.array(pairs, dtype=np.int32).reshape(-1, 2),
+    )
+    finish(
+        job,
+        fit_s=fit_s,
+        fit_mib=fit_mib,
+        predict_s=predict_s,
+        predict_mib=predict_mib,
+        packages=("hclf", "numpy", "scipy", "scikit-learn"),
+    )
+
+
+def ranked(model: HierarchicalClassifier, taxonomy: Any, job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """The nodes at which a document's path most probably ends, best first."""
+    child, parent = parents_of(taxonomy)
+    allowed = taxonomy.is_leaf.copy()
+    allowed[job.columns] = True
+    if job.answers is not None:
+        allowed &= np.isin(np.arange(len(taxonomy)), job.answers)
+    lists = []
+    rows = max(1, min(ROWS, 4_000_000 // max(len(taxonomy), 1)))
+    for start in range(0, len(job.test), rows):
+        scores = model.predict_proba([document["fields"] for document in job.test[start : start + rows]])
+        best_child = np.zeros_like(scores)
+        np.maximum.at(best_child.T, parent, scores.T[child])
+        ends = scores - best_child
+        ends[:, ~allowed] = 0
+        for own in ends:
+            best = np.argpartition(-own, min(job.top, len(own) - 1))[: job.top]
+            best = best[np.argsort(-own[best], kind="stable")]
+            best = best[own[best] > 0]
+            lists.append((best, own[best]))
+    return padded(lists, job.top)
+
+
+def parents_of(taxonomy: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The edges as two arrays: child and parent columns."""
+    child = np.repeat(np.arange(len(taxonomy)), np.diff(taxonomy.parents.indptr))
+    return child, taxonomy.parents.indices
+
+
+if __name__ == "__main__":
+    run()
