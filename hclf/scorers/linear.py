@@ -26,7 +26,7 @@ from hclf.scorers.features import (
     TextFeatures,
     features_from_state,
 )
-from hclf.scorers.one_vs_rest import LinearModel, Problem, Sampling, block_count, train_all
+from hclf.scorers.one_vs_rest import LinearModel, Problem, Recipe, block_count, train_all
 from hclf.taxonomy import Taxonomy
 
 Ints = NDArray[np.int64]
@@ -90,10 +90,16 @@ class LinearScorer:
         positives, hidden = csc_matrix(Y), csc_matrix(unknown) if unknown is not None else None
         self.centroids: csr_matrix[Any] = _centroids(X, Y, self.columns)
         problem = Problem(X, positives, hidden)
-        sampling = Sampling(self.negatives, self.negatives_per_positive, self.random_negatives, self.exact)
-        blocks = train_all(
-            problem, self.columns, self.centroids, sampling, self.C, self.prune, seed=self.seed, n_jobs=self.n_jobs
+        recipe = Recipe(
+            self.C,
+            self.negatives,
+            self.negatives_per_positive,
+            self.random_negatives,
+            self.exact,
+            self.prune,
+            self.seed,
         )
+        blocks = train_all(problem, self.columns, self.centroids, recipe, n_jobs=self.n_jobs)
         models: list[LinearModel] = []
         for block in progress(blocks, "training nodes", block_count(problem, self.columns)):
             models.extend(block)

@@ -29,13 +29,16 @@ class LinearModel(NamedTuple):
     bias: float
 
 
-class Sampling(NamedTuple):
-    """Which negatives a node is trained against; see `LinearScorer`."""
+class Recipe(NamedTuple):
+    """How a node is trained, and against which negatives; see `LinearScorer`."""
 
+    C: float
     negatives: int
-    per_positive: float
-    random: int
+    negatives_per_positive: float
+    random_negatives: int
     exact: bool
+    prune: float
+    seed: int
 
 
 class Problem(NamedTuple):
@@ -59,15 +62,7 @@ class Problem(NamedTuple):
 
 
 def train_all(
-    problem: Problem,
-    columns: Ints,
-    centroids: csr_matrix[Any],
-    sampling: Sampling,
-    C: float,
-    prune: float,
-    *,
-    seed: int,
-    n_jobs: int,
+    problem: Problem, columns: Ints, centroids: csr_matrix[Any], recipe: Recipe, *, n_jobs: int
 ) -> Iterable[list[LinearModel]]:
     """Yield the models of all columns in order, in lists of one block of columns each.
 
@@ -79,9 +74,7 @@ def train_all(
     small = problem.X.shape[0] * len(columns) < WORTH_PROCESSES
     pool = Parallel(n_jobs=1 if small else n_jobs, return_as="generator", max_nbytes="1M")
     blocks: Iterable[list[LinearModel]] = pool(
-        delayed(_train_block)(
-            problem, columns[start : start + size], centroids[start : start + size], sampling, C, prune, seed
-        )
+        delayed(_train_block)(problem, columns[start : start + size], centroids[start : start + size], recipe)
         for start in starts
     )
     return blocks
@@ -96,32 +89,23 @@ def _block_size(problem: Problem) -> int:
     return max(1, min(MOST_NODES, SIMILARITY_BLOCK // max(1, problem.X.shape[0])))
 
 
-def _train_block(
-    problem: Problem,
-    columns: Ints,
-    centroids: csr_matrix[Any],
-    sampling: Sampling,
-    C: float,
-    prune: float,
-    seed: int,
-) -> list[LinearModel]:
+def _train_block(problem: Problem, columns: Ints, centroids: csr_matrix[Any], recipe: Recipe) -> list[LinearModel]:
     nothing = np.zeros(0, dtype=np.float32)
-    similar = [nothing] * len(columns) if sampling.exact else (centroids @ problem.X.T).toarray()
+    similar = [nothing] * len(columns) if recipe.exact else (centroids @ problem.X.T).toarray()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the tolerance is ours; a last digit more is no gain
         return [
-            _train(problem, column, similarity, sampling, C, prune, seed)
+            _train(problem, column, similarity, recipe)
             for column, similarity in zip(columns.tolist(), similar, strict=True)
         ]
 
 
-def _train(
-    problem: Problem, column: int, similarity: Floats, sampling: Sampling, C: float, prune: float, seed: int
-) -> LinearModel:
+def _train(problem: Problem, column: int, similarity: Floats, recipe: Recipe) -> LinearModel:
     positive = problem.positive_rows(column)
-    rows, weight = _training_rows(positive, problem.negative_rows(column), similarity, sampling, (seed, column))
+    rng = np.random.default_rng((recipe.seed, column))
+    rows, weight = _training_rows(positive, problem.negative_rows(column), similarity, recipe, rng)
     if len(rows) == len(positive):  # nothing to tell it from
-        return LinearModel(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), 1.0)
+        return LinearModel(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32), 1.0)
     sub = problem.X[rows]
     # Only the features that occur in these rows: liblinear's work and memory go with the number of columns.
     seen = np.zeros(problem.X.shape[1], dtype=bool)
@@ -129,24 +113,24 @@ def _train(
     features = np.flatnonzero(seen).astype(np.int32)
     number = np.cumsum(seen, dtype=np.int32) - 1
     sub = csr_matrix((sub.data, number[sub.indices], sub.indptr), shape=(len(rows), max(len(features), 1)))
-    svm = LinearSVC(C=C, dual=True, tol=0.05, max_iter=200, random_state=seed)
+    svm = LinearSVC(C=recipe.C, dual=True, tol=0.05, max_iter=200, random_state=recipe.seed)
     svm.fit(sub, np.isin(rows, positive), sample_weight=weight)
     values = svm.coef_.ravel().astype(np.float32)[: len(features)]
-    keep = np.abs(values) >= prune
+    keep = np.abs(values) >= recipe.prune
     return LinearModel(features[keep], values[keep], float(svm.intercept_[0]))
 
 
 def _training_rows(
-    positive: Ints, negative: Ints, similarity: Floats, sampling: Sampling, seed: tuple[int, int]
+    positive: Ints, negative: Ints, similarity: Floats, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[Ints, NDArray[np.float64]]:
     """Return the training rows of a node, ascending, and their weights."""
-    hard = int(max(sampling.negatives, sampling.per_positive * len(positive)))
-    if sampling.exact or hard + sampling.random >= len(negative):
+    hard = int(max(recipe.negatives, recipe.negatives_per_positive * len(positive)))
+    if recipe.exact or hard + recipe.random_negatives >= len(negative):
         rows = np.sort(np.concatenate([positive, negative]))
         return rows, np.ones(len(rows))
     nearest = np.argpartition(-similarity[negative], hard)
     confusable, rest = negative[nearest[:hard]], np.sort(negative[nearest[hard:]])
-    sample = np.random.default_rng(seed).choice(rest, sampling.random, replace=False)
+    sample = rng.choice(rest, recipe.random_negatives, replace=False)
     rows = np.concatenate([positive, confusable, sample])
     weight = np.ones(len(rows))
     weight[len(rows) - len(sample) :] = len(rest) / max(len(sample), 1)
