@@ -106,3 +106,21 @@ def test_problems_keep_the_first_few_and_count_all():
     assert problems.total == 6
     assert problems.to_dict()["counts"] == {"bad-json": 5, "empty-text": 1}
     assert not Problems()
+
+
+def test_a_path_may_be_written_with_slashes() -> None:
+    taxonomy = Taxonomy(
+        [
+            Node("f", {"": "Food"}),
+            Node("d", {"": "Dairy / Eggs"}),
+            Node("m", {"": "Milk"}),
+            Node("x", {"": "Food/Milk"}),
+        ],
+        [("f", "d"), ("d", "m"), ("f", "m")],
+    )
+    resolve = LabelResolver(taxonomy)
+    assert resolve("food / milk") == "m"
+    assert resolve("Food/Milk") == "x"  # a whole name comes before a path
+    assert resolve("Food > Dairy / Eggs > Milk") == "m"
+    with pytest.raises(DataError, match="unknown label"):
+        resolve("food/eggs")

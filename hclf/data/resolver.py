@@ -14,7 +14,7 @@ from hclf.taxonomy import Taxonomy
 
 MAX_SHOWN = 120  # characters of a label in a message: a wrong label field may hold anything, even the text
 MAX_CACHED = 50_000  # names and paths remembered; ids need no memory
-_STEP = re.compile(r"\s*>\s*")
+_STEPS = (re.compile(r"\s*>\s*"), re.compile(r"\s*/\s*"))  # path files come with either; names may hold a slash
 
 
 class LabelResolver:
@@ -22,12 +22,13 @@ class LabelResolver:
 
     Names are compared without case, in every language the taxonomy has; synonyms are not names. A path
     `A > B > C` follows names (or ids) from parent to child; it may start anywhere, and where several nodes fit,
-    a path that starts at a root wins. An id comes before a name, a whole name before a path.
+    a path that starts at a root wins. An id comes before a name, a whole name before a path. Where nothing fits
+    `>`, the path may be written with `/`, as some taxonomy files do.
 
     >>> t = Taxonomy(["food", "rice"], [("food", "rice")])
     >>> resolve = LabelResolver(t)
-    >>> resolve("rice"), resolve("RICE"), resolve("Food > Rice")
-    ('rice', 'rice', 'rice')
+    >>> resolve("rice"), resolve("RICE"), resolve("Food > Rice"), resolve("food/rice")
+    ('rice', 'rice', 'rice', 'rice')
     """
 
     def __init__(self, taxonomy: Taxonomy) -> None:
@@ -69,7 +70,7 @@ class LabelResolver:
         """Return the ids, or else the names, nearest to an unknown label (to the last step of a path)."""
         if len(label) > MAX_SHOWN:
             return ()
-        last = _STEP.split(label)[-1]
+        last = _STEPS[0].split(label)[-1]
         return suggest(last, self.taxonomy.nodes) or suggest(last, self._spelling.values())
 
     def resolve(self, document: Document, problems: Problems) -> tuple[str, ...]:
@@ -105,9 +106,13 @@ class LabelResolver:
         return tuple(self.taxonomy.nodes[j] for j in self._by_name.get(_key(name), ()))
 
     def _at_path(self, label: str) -> tuple[str, ...]:
-        steps = _STEP.split(label.strip())
-        if len(steps) < 2 or not all(steps):
-            return ()
+        for separator in _STEPS:
+            steps = separator.split(label.strip())
+            if len(steps) > 1 and all(steps) and (found := self._along(steps)):
+                return found
+        return ()
+
+    def _along(self, steps: list[str]) -> tuple[str, ...]:
         fitting = [set(self._by_name.get(_key(step), ())) for step in steps]
         roots = {j for j in fitting[0] if self.taxonomy.is_root[j]}
         ends = self._descend(roots, fitting[1:]) or self._descend(fitting[0], fitting[1:])
