@@ -103,7 +103,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         partial_labels: what a label above the leaves says of the nodes below it: `unknown` or `negative`.
         flat: binary relevance without the hierarchy (labels as given, no coherence, one threshold, nothing
             closed): the baseline to beat.
-        n_jobs: threads; None uses every core. Results do not depend on it.
+        n_jobs: processes for large problems; None uses every core. Results do not depend on it.
         seed: of everything random.
 
     Attributes:

@@ -157,3 +157,12 @@ def test_mistakes_are_one_line_with_the_right_status(hclf, arguments, status, me
     assert got == status
     assert message in err
     assert "Traceback" not in err
+
+
+def test_nothing_to_split_is_a_failure(tmp_path, capsys):
+    (tmp_path / "empty.jsonl").write_text('{"id": 1}\n{"id": 2}\n', encoding="utf-8")
+    with pytest.raises(SystemExit) as stopped:
+        main(["data", "split", str(tmp_path / "empty.jsonl"), "-t", "products", "-o", str(tmp_path / "parts")])
+    assert stopped.value.code == 1
+    assert "no usable record; " in capsys.readouterr().err
+    assert not (tmp_path / "parts").exists()

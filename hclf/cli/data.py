@@ -83,6 +83,7 @@ def split(
     Example: hclf data split examples/products/train.jsonl -t products -o parts --test 0.2 --valid 0.1
     """
     from hclf.data import Problems, documents_from, plan_split, read_documents
+    from hclf.errors import DataError
     from hclf.registry import load_taxonomy
 
     tree, problems = load_taxonomy(taxonomy), Problems(strict=strict)
@@ -104,6 +105,9 @@ def split(
     held = None if Path(data).is_file() else list(documents(problems))
     first = documents_from(held) if held is not None else documents(problems)
     plan = plan_split(progress(first, "reading"), tree, test=test, valid=valid, seed=seed, problems=problems)
+    if not len(plan):
+        first_problem = f"; {problems.kept[0]}" if problems.kept else ""
+        raise DataError(f"no usable record{first_problem}", file=data)
     output.mkdir(parents=True, exist_ok=True)
     second = documents_from(held) if held is not None else documents(Problems())
     report = _write_parts(files, zip(second, plan.tolist(), strict=True), tree, id_field, label_field)

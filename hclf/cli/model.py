@@ -68,7 +68,7 @@ def train(
     id_field: opt.IdField = "id",
     input_format: opt.InputFormat = None,
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
-    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Threads; default: all cores.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes; default: all cores.")] = None,
     strict: opt.Strict = False,
     force: opt.Force = False,
     json: opt.Json = False,
