@@ -160,7 +160,7 @@ def test_mistakes_are_one_line_with_the_right_status(hclf, arguments, status, me
 
 
 def test_nothing_to_split_is_a_failure(tmp_path, capsys):
-    (tmp_path / "empty.jsonl").write_text('{"id": 1}\n{"id": 2}\n', encoding="utf-8")
+    (tmp_path / "empty.jsonl").write_text("nonsense\n", encoding="utf-8")
     with pytest.raises(SystemExit) as stopped:
         main(["data", "split", str(tmp_path / "empty.jsonl"), "-t", "products", "-o", str(tmp_path / "parts")])
     assert stopped.value.code == 1
