@@ -55,13 +55,13 @@ BATCH_NUMBERS = 4_000_000  # scores held at once for one batch (16 MB a matrix)
 SMALL = 1_500  # up to so many documents, held-out scores come from cross-validation: one part would be too few
 FOLDS = 5
 HELD_OUT = 0.15
+FEWEST = 10  # documents below which nothing can be held out
 CHOICES = {
     "coherence": ("max", "min", "isotonic"),
     "search": ("exact", "grid"),
     "closure": ("ancestors", "prune"),
     "partial_labels": ("unknown", "negative"),
 }
-FEWEST = 10  # documents below which nothing can be held out
 
 
 class Scores(NamedTuple):
