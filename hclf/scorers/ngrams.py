@@ -19,7 +19,6 @@ Hashes = NDArray[np.uint64]
 Ints = NDArray[np.int32]
 Codes = NDArray[np.uint32]
 
-WORD_LENGTHS = (1, 2)
 CHARACTER_LENGTHS = (3, 4, 5)
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd constants without structure (2**64 / golden ratio, and murmur3's)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
