@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 from sklearn.base import BaseEstimator
 
-from hclf.bundle import Bundle, read_bundle, write_bundle
+from hclf.bundle import Bundle, read_bundle, read_manifest, write_bundle
 from hclf.data import Document, LabelResolver, Prediction, ScoredNode, split_indices, text_groups
 from hclf.decoders import Closure, decode, default_decoder, describe, make_decoder
 from hclf.errors import BundleError, DataError, NotFittedError, UsageError
@@ -65,11 +65,11 @@ CHOICES = {
 
 
 class Scores(NamedTuple):
-    """One batch of scores: which documents, coherent scores (n, nodes), violations before coherence (n,)."""
+    """One batch of scores (n, nodes): of which documents, coherent, and as they were before coherence."""
 
     rows: slice
     values: Floats
-    violations: Ints
+    before: Floats
 
 
 @dataclass(slots=True)
@@ -302,10 +302,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         )
 
     def _channels(self, model: Model, inputs: Inputs, rows: Ints) -> Iterator[tuple[Ints, Floats]]:
-        size = self._batch_size()
-        for start in range(0, len(rows), size):
-            batch = rows[start : start + size]
-            yield batch, model.scorer.score(take(inputs, batch))
+        for part in self._slices(len(rows)):
+            yield rows[part], model.scorer.score(take(inputs, rows[part]))
 
     def _held_out_scores(
         self, held_out: Sequence[tuple[Model, Ints]], inputs: Inputs, Y: csr_matrix[Any]
@@ -361,16 +359,17 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     def _batch_size(self) -> int:
         return max(1, min(512, BATCH_NUMBERS // max(len(self.taxonomy_), 1)))
 
+    def _slices(self, n: int) -> Iterator[slice]:
+        size = self._batch_size()
+        return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
     def _batches(self, inputs: Inputs, model: Model | None = None) -> Iterator[Scores]:
         """Score inputs batch by batch: the one loop that everything runs on."""
         model = model or self._fitted()
-        size = self._batch_size()
-        for start in range(0, length(inputs), size):
-            rows = slice(start, min(start + size, length(inputs)))
+        for rows in self._slices(length(inputs)):
             channels = model.scorer.score(inputs[rows])
             scores = model.prior.fill(self.calibration_.probabilities(channels, model.levels))
-            violations = self.taxonomy_.violations(scores)
-            yield Scores(rows, scores if self.flat else self.taxonomy_.coherent(scores, self.coherence), violations)
+            yield Scores(rows, scores if self.flat else self.taxonomy_.coherent(scores, self.coherence), scores)
 
     def _fitted(self) -> Model:
         if not hasattr(self, "_model"):
@@ -450,7 +449,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         for batch in self._batches(inputs):
             predicted.append(self._decode(batch, inputs))
             scores.append(sparse_scores(batch.values))
-            violations += int(batch.violations.sum())
+            violations += int(self.taxonomy_.violations(batch.before).sum())
         if not predicted:
             raise DataError("no documents to evaluate")
         return evaluate(
@@ -535,8 +534,9 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     @classmethod
     def load_baseline(cls, path: str | Path) -> Self | None:
         """Read the flat baseline saved beside a model, or None."""
-        bundle = read_bundle(path)
-        return cls._from_bundle(bundle, "baseline-", path) if "baseline" in bundle.manifest else None
+        if "baseline" not in read_manifest(path):  # most have none: do not read a large model twice to find out
+            return None
+        return cls._from_bundle(read_bundle(path), "baseline-", path)
 
     @classmethod
     def _from_bundle(cls, bundle: Bundle, prefix: str, path: str | Path) -> Self:

@@ -9,7 +9,7 @@ import typer
 
 from hclf.cli import options as opt
 from hclf.cli.common import guard_output, note, print_json, progress, stdout
-from hclf.cli.records import parse_fields, read_labelled, say_problems
+from hclf.cli.records import field_names, read_labelled, say_problems
 from hclf.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -44,10 +44,9 @@ def predict(
     guard_output(output, force)
     loaded = HierarchicalClassifier.load(model)
     problems = Problems(strict=strict)
-    weights = parse_fields(fields)
     reader = read_documents(
         data,
-        fields=list(weights) if weights else loaded.report_.get("fields"),
+        fields=field_names(fields) or loaded.report_.get("fields"),
         id_field=id_field,
         format=input_format,
         problems=problems,
@@ -96,9 +95,9 @@ def evaluate(
     problems = Problems(strict=strict)
     common = {"label_field": label_field, "id_field": id_field, "format": input_format}
     if gold and pred and taxonomy and model is None:
-        evaluations = {"predictions": _score_files(gold, pred, taxonomy, problems, parse_fields(fields), common)}
+        evaluations = {"predictions": _score_files(gold, pred, taxonomy, problems, field_names(fields), common)}
     elif model is not None and data and not (gold or pred):
-        evaluations = _score_model(model, data, taxonomy, problems, parse_fields(fields), common)
+        evaluations = _score_model(model, data, taxonomy, problems, field_names(fields), common)
     else:
         raise UsageError("give MODEL and DATA, or --gold, --pred and --taxonomy")
     say_problems(problems)
@@ -120,14 +119,14 @@ def _score_model(
     data: str,
     taxonomy: str | None,
     problems: Any,
-    weights: dict[str, float] | None,
+    fields: list[str] | None,
     common: dict[str, Any],
 ) -> dict[str, Evaluation]:
     from hclf.classifier import HierarchicalClassifier
 
     loaded = HierarchicalClassifier.load(model, taxonomy=taxonomy)
     flat = HierarchicalClassifier.load_baseline(model)
-    wanted = list(weights) if weights else loaded.report_.get("fields")
+    wanted = fields or loaded.report_.get("fields")
     documents = read_labelled(data, loaded.taxonomy_, problems, fields=wanted, **common)
     X, y = [d.fields for d in documents], [d.labels or () for d in documents]
     models = {"hierarchical": loaded} | ({"flat": flat} if flat else {})
@@ -135,7 +134,7 @@ def _score_model(
 
 
 def _score_files(
-    gold: str, pred: str, taxonomy: str, problems: Any, weights: dict[str, float] | None, common: dict[str, Any]
+    gold: str, pred: str, taxonomy: str, problems: Any, fields: list[str] | None, common: dict[str, Any]
 ) -> Evaluation:
     from hclf.data import LabelResolver, read_predictions
     from hclf.evaluation import evaluate as measure
@@ -143,7 +142,7 @@ def _score_files(
     from hclf.registry import load_taxonomy
 
     tree = load_taxonomy(taxonomy)
-    documents = read_labelled(gold, tree, problems, fields=list(weights) if weights else None, **common)
+    documents = read_labelled(gold, tree, problems, fields=fields, **common)
     rows = _rows_by_id([d.id for d in documents], gold)
     resolve = LabelResolver(tree)
     answers: list[tuple[str, ...]] = [()] * len(documents)

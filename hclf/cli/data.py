@@ -11,7 +11,7 @@ import typer
 
 from hclf.cli import options as opt
 from hclf.cli.common import guard_output, note, print_json, progress, stdout
-from hclf.cli.records import parse_fields, say_problems
+from hclf.cli.records import field_names, nothing_usable, say_problems
 
 if TYPE_CHECKING:
     from hclf.data import Document, Problems
@@ -46,7 +46,7 @@ def check(
     report = check_records(
         load_taxonomy(taxonomy),
         *data,
-        fields=_names(fields),
+        fields=field_names(fields),
         label_field=label_field,
         id_field=id_field,
         format=input_format,
@@ -83,7 +83,6 @@ def split(
     Example: hclf data split examples/products/train.jsonl -t products -o parts --test 0.2 --valid 0.1
     """
     from hclf.data import Problems, documents_from, plan_split, read_documents
-    from hclf.errors import DataError
     from hclf.registry import load_taxonomy
 
     tree, problems = load_taxonomy(taxonomy), Problems(strict=strict)
@@ -94,7 +93,7 @@ def split(
     def documents(problems: Problems) -> Iterator[Document]:
         return read_documents(
             data,
-            fields=_names(fields),
+            fields=field_names(fields),
             label_field=label_field,
             id_field=id_field,
             format=input_format,
@@ -106,8 +105,7 @@ def split(
     first = documents_from(held) if held is not None else documents(problems)
     plan = plan_split(progress(first, "reading"), tree, test=test, valid=valid, seed=seed, problems=problems)
     if not len(plan):
-        first_problem = f"; {problems.kept[0]}" if problems.kept else ""
-        raise DataError(f"no usable record{first_problem}", file=data)
+        raise nothing_usable("record", problems, data)
     output.mkdir(parents=True, exist_ok=True)
     second = documents_from(held) if held is not None else documents(Problems())
     report = _write_parts(files, zip(second, plan.tolist(), strict=True), tree, id_field, label_field)
@@ -169,10 +167,6 @@ def synth(
     )
     written = write_documents(output, progress(documents, "writing", n), format=format)
     note(f"{written:,} synthetic documents for {tree.id}, seed {seed}")
-
-
-def _names(fields: str) -> list[str] | None:
-    return list(parse_fields(fields) or ()) or None  # weights are for training
 
 
 def _part_files(output: Path, data: str, format: str | None, *, test: float, valid: float) -> dict[int, Path]:

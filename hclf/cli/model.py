@@ -9,7 +9,7 @@ import typer
 
 from hclf.cli import options as opt
 from hclf.cli.common import note, print_json, progress, stdout
-from hclf.cli.records import parse_fields, read_labelled, say_problems
+from hclf.cli.records import field_names, parse_fields, read_labelled, say_problems
 from hclf.errors import DataError, UsageError, did_you_mean, suggest
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def train(
             source,
             tree,
             problems,
-            fields=list(weights) if weights else None,
+            fields=field_names(fields),
             label_field=label_field,
             id_field=id_field,
             format=input_format,
@@ -180,12 +180,11 @@ def tune(
     loaded = HierarchicalClassifier.load(model)
     flat = HierarchicalClassifier.load_baseline(model)
     problems = Problems(strict=strict)
-    weights = parse_fields(fields)
     documents = read_labelled(
         data,
         loaded.taxonomy_,
         problems,
-        fields=list(weights) if weights else loaded.report_.get("fields"),
+        fields=field_names(fields) or loaded.report_.get("fields"),
         label_field=label_field,
         id_field=id_field,
         format=input_format,

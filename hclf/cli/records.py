@@ -30,6 +30,17 @@ def parse_fields(text: str) -> dict[str, float] | None:
     return weights
 
 
+def field_names(text: str) -> list[str] | None:
+    """Return the field names of `--fields` without their weights, which are for training; None if not given."""
+    return list(parse_fields(text) or ()) or None
+
+
+def nothing_usable(what: str, problems: Problems, source: str) -> DataError:
+    """Return the error for a source that left nothing, with the first problem as the likely cause."""
+    first = f"; {problems.kept[0]}" if problems.kept else ""
+    return DataError(f"no usable {what}{first}", file=source)
+
+
 def read_labelled(
     source: str,
     taxonomy: Taxonomy,
@@ -52,8 +63,7 @@ def read_labelled(
     )
     documents = list(resolved(reader, taxonomy, problems))
     if not documents:
-        first = f"; {problems.kept[0]}" if problems.kept else ""
-        raise DataError(f"no usable labelled record{first}", file=source)
+        raise nothing_usable("labelled record", problems, source)
     return documents
 
 
