@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine_load import Load
 from peers_report import write_report
 from peers_scoring import Scored, Truth, score
 from scipy.sparse import csr_matrix
@@ -252,7 +253,10 @@ def measure(name: str, variant: str, task: Task, venv: Path, limits: Limits) -> 
             return {**row, **first, "part": "validation"}
         row["tune_s"] = first["fit_s"] + first["predict_s"]
         validated = Scored.read(out / "valid" / "scores.npz")
-    row |= run(peer, task.write("test", variant), out / "test", settings, python, limits)
+    files = task.write("test", variant)
+    load = Load()
+    row |= run(peer, files, out / "test", settings, python, limits)
+    row |= load.figures()
     if row["status"] != "ok":
         return row
     answer = Scored.read(out / "test" / "scores.npz")

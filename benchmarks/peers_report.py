@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine_load import BUSY, was_busy
 from peers_scoring import interval, resampled
 
 Row = dict[str, Any]
 OURS = "hclf"
+TIMED = ("fit s", "documents/s")
+BUSY_NOTE = (
+    f"\\* behind a figure: timed while other processes kept more than {BUSY:g} cores busy, or it was not recorded; "
+    "slower than it would be alone."
+)
 
 COLUMNS: tuple[tuple[str, str, str, float], ...] = (
     # heading, key of a row, format, factor
@@ -133,6 +139,8 @@ def _markdown(report: Row) -> list[str]:
     ]
     for one in report["sets"]:
         lines += ["", f"## {one['title']}", "", _sizes(one), "", *_table(one["rows"])]
+        if any(was_busy(row) for row in one["rows"] if row["status"] == "ok"):
+            lines += ["", BUSY_NOTE]
     return lines
 
 
@@ -169,7 +177,7 @@ def _cell(row: Row, heading: str, key: str, pattern: str, factor: float) -> str:
     if heading == "hF":
         low, high = row["hF interval"]
         return f"{text} [{low:.3f}, {high:.3f}]"
-    return text
+    return f"{text}\\*" if heading in TIMED and was_busy(row) else text
 
 
 def _difference(row: Row) -> str:

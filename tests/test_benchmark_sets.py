@@ -195,7 +195,15 @@ def test_report_shows_failures_and_who_is_on_the_frontier(tmp_path: Path) -> Non
     }
     rows = [
         {**base, "peer": "hclf", "title": "hclf", "hF": 0.9, "fit_s": 2.0, "documents_per_s": 50.0},
-        {**base, "peer": "fast", "title": "fast", "hF": 0.8, "fit_s": 1.0, "documents_per_s": 40.0},
+        {
+            **base,
+            "peer": "fast",
+            "title": "fast",
+            "hF": 0.8,
+            "fit_s": 1.0,
+            "documents_per_s": 40.0,
+            "other cores": 0.1,
+        },
         {**base, "peer": "slow", "title": "slow", "hF": 0.7, "fit_s": 3.0, "documents_per_s": 30.0},
         {**base, "peer": "never", "title": "never", "status": "over the limit of 900 s"},
     ]
@@ -213,6 +221,9 @@ def test_report_shows_failures_and_who_is_on_the_frontier(tmp_path: Path) -> Non
     assert "| fast * |" in text
     assert "| slow |" in text
     assert "over the limit of 900 s" in text
+    assert "| 1.0 | 40 |" in text  # timed on a quiet machine
+    assert r"| 2.0\* | 50\* |" in text
+    assert text.count(peers_report.BUSY_NOTE) == 1
     report = json.loads((tmp_path / "out" / "peers.json").read_text(encoding="utf-8"))
     assert [point["peer"] for point in report["sets"][0]["frontier"]] == ["hclf", "fast", "slow"]
     assert report["sets"][0]["rows"][1]["hclf minus this"] == pytest.approx(0.1)
