@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import numpy as np
-from _job import Job, finish, padded, peak_memory_mib, reset_peak_memory
+from _job import Job, cpu_seconds, finish, padded, peak_memory_mib, reset_peak_memory
 
 from hclf import HierarchicalClassifier, load_taxonomy
 from hclf.data import Document
@@ -24,10 +24,11 @@ def run() -> None:
     taxonomy = load_taxonomy(job.folder / "taxonomy.json")
     fields = [document["fields"] for document in job.train]
     labels = [[taxonomy.nodes[j] for j in document["labels"]] for document in job.train]
-    began = time.perf_counter()
+    cpu_began, began = cpu_seconds(), time.perf_counter()
     model = HierarchicalClassifier(taxonomy=taxonomy, n_jobs=job.threads, seed=0, **job.settings)
     model.fit(fields, labels)
     fit_s, fit_mib = time.perf_counter() - began, peak_memory_mib()
+    fit_cpu_s = cpu_seconds() - cpu_began
     model.save(job.out / "model", force=True)
 
     documents = [Document(str(i), own["fields"]) for i, own in enumerate(job.test)]
@@ -46,6 +47,7 @@ def run() -> None:
     finish(
         job,
         fit_s=fit_s,
+        fit_cpu_s=fit_cpu_s,
         fit_mib=fit_mib,
         predict_s=predict_s,
         predict_mib=predict_mib,
