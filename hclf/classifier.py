@@ -22,10 +22,11 @@ from sklearn.base import BaseEstimator
 
 from hclf.bundle import Bundle, read_bundle, read_manifest, write_bundle
 from hclf.data import Document, LabelResolver, Prediction, ScoredNode, split_indices, text_groups
+from hclf.data.texts import normalised
 from hclf.decoders import Closure, decode, default_decoder, describe, make_decoder
 from hclf.errors import BundleError, DataError, NotFittedError, UsageError
 from hclf.evaluation import Evaluation, evaluate
-from hclf.fusion import Calibration, Prior, sparse_scores
+from hclf.fusion import Calibration, Prior, Sample, sample, sampling_rate, sparse_scores
 from hclf.inputs import (
     Inputs,
     as_inputs,
@@ -39,11 +40,11 @@ from hclf.inputs import (
     take,
     without_words,
 )
-from hclf.labels import close, from_pairs, label_matrix, label_sets, most_specific, partial_depth
+from hclf.labels import close, entries, from_pairs, label_matrix, label_sets, most_specific, pairs, partial_depth
 from hclf.registry import load_taxonomy
 from hclf.scorers import Scorer, scorer_class
-from hclf.scorers.base import Progress, silent
-from hclf.taxonomy import CoherenceMethod, Taxonomy
+from hclf.scorers.base import Candidates, Progress, Scored, silent
+from hclf.taxonomy import CoherenceMethod, Taxonomy, distinct
 from hclf.thresholds import Search, Thresholds, parse_goal, tune
 
 Ints = NDArray[np.int64]
@@ -253,14 +254,30 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         if n < FEWEST:
             return []
         groups = np.arange(n) if isinstance(inputs, csr_matrix) else text_groups(joined(inputs))
+        copies = self._copies(Y, inputs)
         if n > SMALL:
-            return [split_indices(Y, test_size=HELD_OUT, seed=self.seed, groups=groups)]
+            train, test = split_indices(Y, test_size=HELD_OUT, seed=self.seed, groups=groups)
+            back = copies[test]
+            return [(np.sort(np.concatenate([train, test[back]])), test[~back])]
         part = np.random.default_rng(self.seed).permutation(n) % FOLDS
         _, first, group = np.unique(groups, return_index=True, return_inverse=True)
         part = part[first][group]  # equal texts must not lie on both sides
         every = np.arange(n)
+        part[copies] = -1
         folds = [(every[part != k], every[part == k]) for k in range(FOLDS)]
         return [(train, test) for train, test in folds if len(test) and Y[train].nnz]
+
+    def _copies(self, Y: csr_matrix[Any], inputs: Inputs) -> NDArray[np.bool_]:
+        """Mark documents that only repeat a text of one of their nodes: held out, they would teach overconfidence."""
+        mark = np.zeros(Y.shape[0], dtype=bool)
+        if isinstance(inputs, csr_matrix):
+            return mark
+        rows, columns = pairs(most_specific(self.taxonomy_, Y))
+        said = [normalised(text) for text in joined(inputs)]
+        texts = {j: {normalised(text) for text in self.taxonomy_.node(j).texts} for j in distinct(columns).tolist()}
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            mark[row] |= said[row] in texts[column]
+        return mark
 
     def _fit_model(
         self, inputs: Inputs, Y: csr_matrix[Any], unknown: csr_matrix[Any] | None, progress: Progress
@@ -280,28 +297,36 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         Y: csr_matrix[Any],
         unknown: csr_matrix[Any] | None,
     ) -> None:
-        depth = self.taxonomy_.depth
-        if not held_out:
-            channels = len(scorer_class(self.scorer).channels)
-            self.calibration_ = Calibration.default(depth, channels)
-            return
-        self.calibration_ = Calibration.fit(
-            (
-                (
-                    channels,
-                    dense(Y, rows, model.scorer.columns),
-                    known(unknown, rows, model.scorer.columns),
-                    model.levels,
-                )
-                for model, test in held_out
-                for rows, channels in self._channels(model, inputs, test)
-            ),
-            depth,
-            seed=self.seed,
-            pairs=sum(len(test) * len(model.levels) for model, test in held_out),
-        )
+        depth, cls = self.taxonomy_.depth, scorer_class(self.scorer)
+        self.calibration_ = Calibration.default(depth, len(cls.channels))
+        self.candidate_calibration_ = Calibration.default(depth, len(cls.candidate_channels))
+        rate = sampling_rate(sum(len(test) * len(model.levels) for model, test in held_out))
+        rng = np.random.default_rng(self.seed)
+        samples: list[Sample] = []
+        of_candidates: list[Sample] = []
+        for model, test in held_out:
+            for rows, scored in self._scored(model, inputs, test):
+                columns = model.scorer.columns
+                truth = dense(Y, rows, columns)
+                samples.append(sample(scored.channels, truth, known(unknown, rows, columns), model.levels, rate, rng))
+                if scored.candidates is not None:
+                    of_candidates.append(self._candidate_sample(scored.candidates, Y[rows], rows_of(unknown, rows)))
+        if samples:
+            self.calibration_ = Calibration.fit(samples, depth)
+        if of_candidates and any(part.truth.any() for part in of_candidates):
+            self.candidate_calibration_ = Calibration.fit(of_candidates, depth)
 
-    def _channels(self, model: Model, inputs: Inputs, rows: Ints) -> Iterator[tuple[Ints, Floats]]:
+    def _candidate_sample(
+        self, candidates: Candidates, Y: csr_matrix[Any], unknown: csr_matrix[Any] | None
+    ) -> Sample:
+        rows, columns, channels = candidates
+        truth = entries(Y, rows, columns)
+        spoken = slice(None) if unknown is None else truth | ~entries(unknown, rows, columns)
+        levels = self.taxonomy_.levels[columns]
+        values = channels.T.astype(np.float64)
+        return Sample(values[spoken], truth[spoken], np.ones(len(rows))[spoken], levels[spoken])
+
+    def _scored(self, model: Model, inputs: Inputs, rows: Ints) -> Iterator[tuple[Ints, Scored]]:
         for part in self._slices(len(rows)):
             yield rows[part], model.scorer.score(take(inputs, rows[part]))
 
@@ -367,8 +392,12 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         """Score inputs batch by batch: the one loop that everything runs on."""
         model = model or self._fitted()
         for rows in self._slices(length(inputs)):
-            channels = model.scorer.score(inputs[rows])
-            scores = model.prior.fill(self.calibration_.probabilities(channels, model.levels))
+            scored = model.scorer.score(inputs[rows])
+            scores = model.prior.fill(self.calibration_.probabilities(scored.channels, model.levels))
+            if scored.candidates is not None:
+                of, columns, channels = scored.candidates
+                levels = self.taxonomy_.levels[columns]
+                scores[of, columns] = self.candidate_calibration_.probabilities(channels, levels)
             yield Scores(rows, scores if self.flat else self.taxonomy_.coherent(scores, self.coherence), scores)
 
     def _fitted(self) -> Model:
@@ -512,6 +541,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             "decoder": {"name": self._decoder_name, **describe(self.decoder_)},
             "thresholds": self.thresholds_.to_dict(),
             "calibration": self.calibration_.to_dict(),
+            "candidate_calibration": self.candidate_calibration_.to_dict(),
             "report": self.report_,
         }
         name = f"{prefix}{self.scorer}"
@@ -557,6 +587,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         model.decoder_reason_ = manifest["report"]["decoder_reason"]
         model.thresholds_ = Thresholds.from_dict(manifest["thresholds"])
         model.calibration_ = Calibration.from_dict(manifest["calibration"])
+        model.candidate_calibration_ = Calibration.from_dict(manifest["candidate_calibration"])
         model.report_ = manifest["report"]
         config, arrays = bundle.parts[f"{prefix}{model.scorer}"]
         model.counts_ = arrays["counts"]

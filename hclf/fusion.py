@@ -6,8 +6,8 @@ inputs). It is fitted on held-out documents, so it calibrates and fuses at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,15 @@ Bools = NDArray[np.bool_]
 MIN_POSITIVES = 30  # a level with fewer held-out positives shares the coefficients of all levels together
 HARDEST = 30  # negatives of a document, best-scored first, that are always kept
 MAX_PAIRS = 4_000_000  # easy negatives beyond this are sampled and weighted
+
+
+class Sample(NamedTuple):
+    """(pairs, channels), truth, weight and level of held-out (document, node) pairs."""
+
+    values: NDArray[np.float64]
+    truth: Bools
+    weight: NDArray[np.float64]
+    level: Ints
 
 
 class Calibration:
@@ -45,27 +54,14 @@ class Calibration:
         return cls(coefficients, np.zeros(levels))
 
     @classmethod
-    def fit(
-        cls,
-        batches: Iterable[tuple[Floats, Bools, Bools | None, Ints]],
-        depth: int,
-        *,
-        seed: int = 0,
-        pairs: int = 0,
-    ) -> Self:
-        """Learn from held-out batches.
+    def fit(cls, samples: Sequence[Sample], depth: int) -> Self:
+        """Learn from samples of held-out (document, node) pairs.
 
         Args:
-            batches: (channels (c, n, m), truth (n, m), which pairs the truth speaks of (n, m) or None for all,
-                level of each column (m,)).
+            samples: at least one.
             depth: levels of the taxonomy.
-            seed: of the sampling of easy negatives.
-            pairs: documents x columns to come, to decide on sampling.
         """
-        rng = np.random.default_rng(seed)
-        rate = min(1.0, MAX_PAIRS / max(pairs, 1))
-        kept = [_sample(*batch, rate, rng) for batch in batches]
-        values, truth, weight, level = (np.concatenate(part) for part in zip(*kept, strict=True))
+        values, truth, weight, level = (np.concatenate(part) for part in zip(*samples, strict=True))
         shared = _logistic(values, truth, weight)
         fitted = [shared] * depth
         for i in range(depth):
@@ -76,7 +72,7 @@ class Calibration:
         return cls(table[:, :-1], table[:, -1])
 
     def probabilities(self, channels: Floats, levels: Ints) -> Floats:
-        """Return (n, m) probabilities for (c, n, m) channels of columns on the given levels."""
+        """Return probabilities for channels (c, n, m) of columns on levels (m,), or (c, pairs) on levels (pairs,)."""
         coefficients = self.coefficients[levels - 1].astype(np.float32)
         total = np.broadcast_to(self.intercepts[levels - 1].astype(np.float32), channels.shape[1:]).copy()
         for c, channel in enumerate(channels):
@@ -127,10 +123,17 @@ class Prior:
         return by_node.T
 
 
-def _sample(
+def sample(
     channels: Floats, truth: Bools, known: Bools | None, levels: Ints, rate: float, rng: np.random.Generator
-) -> tuple[NDArray[Any], ...]:
-    """Return values, truth, weight and level of all positives, the hardest negatives and a sample of the others."""
+) -> Sample:
+    """Return the positives, the hardest negatives and, weighted, a share of the other pairs of one batch.
+
+    Args:
+        channels: (c, n, m); truth: (n, m); levels: (m,) of the columns.
+        known: (n, m) which pairs the truth speaks of; None: all.
+        rate: share of the easy negatives; see `sampling_rate`.
+        rng: to choose them.
+    """
     keep = truth.copy()
     if rate < 1:
         hardest = min(HARDEST, channels.shape[2] - 1)
@@ -139,7 +142,12 @@ def _sample(
     sampled = ~keep & (rng.random(keep.shape, dtype=np.float32) < rate)
     rows, columns = np.nonzero((keep | sampled) if known is None else (keep | sampled) & known)
     weight = np.where(sampled[rows, columns], 1 / rate, 1.0)
-    return channels[:, rows, columns].T.astype(np.float64), truth[rows, columns], weight, levels[columns]
+    return Sample(channels[:, rows, columns].T.astype(np.float64), truth[rows, columns], weight, levels[columns])
+
+
+def sampling_rate(pairs: int) -> float:
+    """Return the share of easy negatives to keep of so many pairs."""
+    return min(1.0, MAX_PAIRS / max(pairs, 1))
 
 
 def _logistic(values: NDArray[np.float64], truth: Bools, weight: NDArray[np.float64]) -> list[float]:

@@ -28,6 +28,14 @@ def pairs(Y: csr_matrix[Any]) -> tuple[Ints, Ints]:
     return np.repeat(np.arange(Y.shape[0]), np.diff(Y.indptr)), Y.indices.astype(np.int64)
 
 
+def entries(Y: csr_matrix[Any], rows: NDArray[Any], columns: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return for each (row, column) pair whether the matrix, indices sorted, has an entry that is not zero there."""
+    if not len(rows):
+        return np.zeros(0, dtype=bool)
+    found: NDArray[np.bool_] = np.asarray(Y[rows, columns]).ravel() != 0
+    return found
+
+
 def label_matrix(taxonomy: Taxonomy, label_sets: Iterable[Iterable[str]], *, closed: bool = True) -> csr_matrix[Any]:
     """Return the label matrix of sets of node ids, with all ancestors unless `closed` is False.
 

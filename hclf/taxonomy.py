@@ -70,6 +70,12 @@ class Node:
         names = self.names
         return names.get("") or names.get("en") or next(iter(names.values()), "") or self.id
 
+    @property
+    def texts(self) -> list[str]:
+        """The different texts about it: names and synonyms in all languages, and the description."""
+        texts = [*self.names.values(), *(s for group in self.synonyms.values() for s in group), self.description]
+        return list({text.casefold(): text for text in texts if text.strip()}.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Protocol, Self, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,26 @@ def silent(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
     return items
 
 
+class Candidates(NamedTuple):
+    """Channels of (document, node) pairs outside a scorer's columns: rows ascending, taxonomy columns, (c, pairs)."""
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    channels: NDArray[np.float32]
+
+
+class Scored(NamedTuple):
+    """What a scorer says of documents.
+
+    Attributes:
+        channels: (channels, documents, len(columns)), float32.
+        candidates: channels of other nodes, of those that come into question for a document; None: of none.
+    """
+
+    channels: NDArray[np.float32]
+    candidates: Candidates | None = None
+
+
 class Scorer(Protocol):
     """Learns from documents and closed label sets; scores documents. Knows no decoder and no threshold.
 
@@ -30,6 +50,7 @@ class Scorer(Protocol):
 
     name: ClassVar[str]
     channels: ClassVar[tuple[str, ...]]
+    candidate_channels: ClassVar[tuple[str, ...]]
     columns: NDArray[np.int64]
     """After fit: the taxonomy columns this scorer has a model for, ascending."""
 
@@ -45,8 +66,8 @@ class Scorer(Protocol):
         """Learn from inputs and closed labels Y (documents, nodes); `unknown` marks what Y does not say."""
         ...
 
-    def score(self, inputs: Inputs) -> NDArray[np.float32]:
-        """Return (channels, documents, len(columns)); each document's row depends on that document alone."""
+    def score(self, inputs: Inputs) -> Scored:
+        """Return the channels of documents; each document's depend on that document alone."""
         ...
 
     def get_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix, hstack
 from sklearn.preprocessing import normalize
 
 from hclf.errors import DataError, UsageError
-from hclf.scorers.ngrams import Vocabulary, extract
+from hclf.scorers.ngrams import Vocabulary, extract, extract_words
 from hclf.taxonomy import distinct
 
 MIN_DOCUMENTS = (1, 2)  # in how many documents a word n-gram, a character n-gram must occur
@@ -94,6 +94,21 @@ class TextFeatures:
             known = columns >= 0
             blocks.append(_counts(grams.rows[known], columns[known], (len(parts), len(vocabulary))))
         return self._weigh(blocks, rows, weights, len(inputs))
+
+    def words(self, texts: Sequence[str], most: int) -> csr_matrix[Any]:
+        """Return (texts, words) float32: ones where a known word is among the first `most` of a text."""
+        grams, vocabulary = extract_words(texts, most), self.vocabularies[0]
+        columns = vocabulary.columns(grams.hashes)
+        known = columns >= 0
+        found = _counts(grams.rows[known], columns[known], (len(texts), len(vocabulary)))
+        found.data[:] = 1
+        return found
+
+    def main_text(self, documents: Sequence[Mapping[str, str]]) -> list[str]:
+        """Return of each document the text of the field that weighs most, the first of equals."""
+        weights = self.field_weights or {}
+        main = max(weights, key=lambda name: weights[name], default="")
+        return [document.get(main) or "" for document in documents]
 
     def _flatten(self, documents: Sequence[Mapping[str, str]]) -> tuple[list[str], NDArray[Any], NDArray[Any]]:
         """Return the non-empty fields of all documents in one list, with their rows and weights."""

@@ -87,7 +87,29 @@ def _character_ngrams(codes: Codes, rows: Ints) -> Ngrams:
     return _join(found_rows, found)
 
 
+def extract_words(texts: Sequence[str], most: int) -> Ngrams:
+    """Return the words among the first `most` words of each text, with the hashes that `extract` gives them.
+
+    >>> words = extract_words(["Oat milk, oat flakes"], 3)
+    >>> len(words.hashes), int(words.hashes[0] == words.hashes[2])
+    (3, 1)
+    """
+    codes, rows = _codes(texts)
+    if not len(codes):
+        return _join([], [])
+    words = _words(codes, rows)
+    place = np.arange(len(words.rows)) - np.searchsorted(words.rows, words.rows)
+    early = place < most
+    return Ngrams(words.rows[early], words.hashes[early])
+
+
 def _word_ngrams(codes: Codes, rows: Ints) -> Ngrams:
+    of, words = _words(codes, rows)
+    pairs = np.flatnonzero(of[1:] == of[:-1])
+    return _join([of, of[pairs]], [words, _finish(words[pairs] * _BASE + words[pairs + 1])])
+
+
+def _words(codes: Codes, rows: Ints) -> Ngrams:
     in_word = _classes()[1][np.minimum(codes, _TABLE - 1)]
     edges = np.flatnonzero(np.diff(in_word.astype(np.int8), prepend=0, append=0))
     starts, ends = edges[::2], edges[1::2]
@@ -98,9 +120,7 @@ def _word_ngrams(codes: Codes, rows: Ints) -> Ngrams:
     powers = np.cumprod(np.full(int(lengths.max()), _BASE, dtype=np.uint64))
     terms = codes[in_word].astype(np.uint64) * powers[position]
     words = _finish(np.add.reduceat(terms, np.cumsum(lengths) - lengths))
-    of = rows[starts]
-    pairs = np.flatnonzero(of[1:] == of[:-1])
-    return _join([of, of[pairs]], [words, _finish(words[pairs] * _BASE + words[pairs + 1])])
+    return Ngrams(rows[starts], words)
 
 
 def _finish(hashes: Hashes) -> Hashes:
