@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from hclf import fusion
-from hclf.fusion import Calibration, Prior, sparse_scores
+from hclf.fusion import Calibration, Prior, Sample, sample, sampling_rate, sparse_scores
 from hclf.labels import label_matrix
 from hclf.taxonomy import Taxonomy
 
@@ -29,8 +29,15 @@ def drawn(n: int, seed: int = 0, levels: np.ndarray = LEVELS) -> tuple[np.ndarra
     return channels, rng.random(z.shape) < expit(z)
 
 
-def fitted(channels: np.ndarray, truth: np.ndarray, known: np.ndarray | None = None, **options: int) -> Calibration:
-    return Calibration.fit([(channels, truth, known, LEVELS)], 2, **options)
+def every_pair(
+    channels: np.ndarray, truth: np.ndarray, known: np.ndarray | None = None, levels: np.ndarray = LEVELS
+) -> Sample:
+    """All pairs that the truth speaks of."""
+    return sample(channels, truth, known, levels, 1.0, np.random.default_rng(0))
+
+
+def fitted(channels: np.ndarray, truth: np.ndarray, known: np.ndarray | None = None) -> Calibration:
+    return Calibration.fit([every_pair(channels, truth, known)], 2)
 
 
 # -- calibration -------------------------------------------------------------------------------------------------
@@ -54,7 +61,7 @@ def test_calibrated_probabilities_are_frequencies_on_new_data() -> None:
 def test_batches_do_not_matter() -> None:
     channels, truth = drawn(600)
     whole = fitted(channels, truth)
-    parts = [(channels[:, rows], truth[rows], None, LEVELS) for rows in (slice(0, 7), slice(7, 600))]
+    parts = [every_pair(channels[:, rows], truth[rows]) for rows in (slice(0, 7), slice(7, 600))]
     again = Calibration.fit(parts, 2)
     assert again.coefficients == pytest.approx(whole.coefficients, abs=1e-4)
     assert again.intercepts == pytest.approx(whole.intercepts, abs=1e-4)
@@ -65,7 +72,7 @@ def test_columns_may_differ_from_batch_to_batch() -> None:
     channels, truth = drawn(600)
     every = np.arange(len(LEVELS))
     parts = [
-        (channels[:, rows][:, :, columns], truth[rows][:, columns], None, LEVELS[columns])
+        every_pair(channels[:, rows][:, :, columns], truth[rows][:, columns], None, LEVELS[columns])
         for rows, columns in ((slice(0, 300), every), (slice(300, 600), every[2:]))
     ]
     assert Calibration.fit(parts, 2).coefficients == pytest.approx(TRUE_WEIGHTS, abs=0.5)
@@ -132,12 +139,20 @@ def test_sampling_easy_negatives_changes_little_and_is_seeded(monkeypatch: pytes
     channels, truth = drawn(1_000, levels=levels)
     batches = [(channels[:, rows], truth[rows], None, levels) for rows in (slice(0, 400), slice(400, 1_000))]
     pairs = truth.size
-    full = Calibration.fit(batches, 2, pairs=pairs)
+    assert sampling_rate(pairs) == 1
+    full = Calibration.fit([every_pair(*batch) for batch in batches], 2)
     monkeypatch.setattr(fusion, "MAX_PAIRS", pairs // 4)
+    rate = sampling_rate(pairs)
+    assert rate == 0.25
     kept: list[int] = []
-    logistic = fusion._logistic
-    monkeypatch.setattr(fusion, "_logistic", lambda v, t, w: kept.append(len(v)) or logistic(v, t, w))
-    sampled, again, other = (Calibration.fit(batches, 2, pairs=pairs, seed=seed) for seed in (3, 3, 4))
+
+    def of_a_quarter(seed: int) -> Calibration:
+        rng = np.random.default_rng(seed)
+        samples = [sample(*batch, rate, rng) for batch in batches]
+        kept.append(sum(len(part.truth) for part in samples))
+        return Calibration.fit(samples, 2)
+
+    sampled, again, other = (of_a_quarter(seed) for seed in (3, 3, 4))
     assert max(kept) < 0.7 * pairs
     assert sampled.coefficients == pytest.approx(full.coefficients, abs=0.15)
     assert sampled.intercepts == pytest.approx(full.intercepts, abs=0.15)
@@ -145,13 +160,45 @@ def test_sampling_easy_negatives_changes_little_and_is_seeded(monkeypatch: pytes
     assert (sampled.coefficients != other.coefficients).any()
 
 
-def test_sampling_works_with_fewer_columns_than_hard_negatives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusion, "MAX_PAIRS", 10)
+@settings(max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.floats(0.05, 1))
+def test_a_sample_keeps_positives_and_the_hardest_negatives_and_weighs_the_others(seed: int, rate: float) -> None:
+    levels = np.repeat([1, 2], [30, 50])
+    channels, truth = drawn(20, seed, levels)
+    known = np.random.default_rng(seed).random(truth.shape) < 0.9
+    found = sample(channels, truth, known, levels, rate, np.random.default_rng(seed))
+    place = {tuple(pair): where for where, pair in enumerate(found.values.tolist())}
+    for i in range(20):
+        hardest = set(np.argsort(-channels[0, i])[: fusion.HARDEST].tolist())
+        for j in range(80):
+            at = place.pop(tuple(channels[:, i, j].tolist()), None)
+            if not known[i, j]:
+                assert at is None
+            elif truth[i, j] or (j in hardest and rate < 1):
+                assert found.weight[at] == 1
+            if at is not None:
+                assert (found.truth[at], found.level[at]) == (truth[i, j], levels[j])
+                assert found.weight[at] in (1.0, 1 / rate)
+    assert not place
+    assert found.weight.sum() == pytest.approx(known.sum(), rel=0.35)  # the weights stand for all there were
+
+
+def test_sampling_works_with_fewer_columns_than_hard_negatives() -> None:
     for columns in (1, 2, 8):
         channels, truth = (part[..., :columns] for part in drawn(100))
-        assert np.isfinite(
-            Calibration.fit([(channels, truth, None, LEVELS[:columns])], 2, pairs=800).intercepts
-        ).all()
+        few = sample(channels, truth, None, LEVELS[:columns], 10 / 800, np.random.default_rng(0))
+        assert truth.sum() <= len(few.truth) <= truth.size
+        assert np.isfinite(Calibration.fit([few], 2).intercepts).all()
+
+
+def test_pairs_of_documents_and_nodes_are_calibrated_like_whole_columns() -> None:
+    channels, truth = drawn(300)
+    calibration = fitted(channels, truth)
+    rows, columns = np.random.default_rng(0).integers((300, len(LEVELS)), size=(100, 2)).T
+    pairs = calibration.probabilities(channels[:, rows, columns], LEVELS[columns])
+    assert pairs.dtype == np.float32
+    assert (pairs == calibration.probabilities(channels, LEVELS)[rows, columns]).all()
+    assert calibration.probabilities(channels[:, :0, 0], LEVELS[:0]).shape == (0,)
 
 
 def test_without_held_out_documents_margin_0_is_a_half() -> None:
