@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from hclf.errors import HclfError, UsageError
 from hclf.labels import from_pairs, label_matrix, partial_depth
 from hclf.scorers import SCORERS, one_vs_rest, scorer_class
+from hclf.scorers.base import Candidates, Scored
 from hclf.scorers.linear import LinearScorer, node_texts
 from hclf.taxonomy import Node, Taxonomy
 
@@ -30,9 +31,30 @@ def fitted(name: str, sample: Sample, **options: Any) -> Any:
     return scorer_class(name)(**{"n_jobs": 1, **options}).fit(texts(sample), Y, taxonomy=sample.taxonomy)
 
 
-def identical(a: np.ndarray, b: np.ndarray) -> bool:
-    """Bit for bit."""
+def identical(a: Any, b: Any) -> bool:
+    """Bit for bit: arrays, or all that is said of documents."""
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return all(identical(x, y) for x, y in zip(a, b, strict=True))
+    if a is None or b is None:
+        return a is b
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def rows_of(scored: Scored, rows: list[int]) -> Scored:
+    """What is said of these documents, as if nothing else had been asked."""
+    channels = np.ascontiguousarray(scored.channels[:, rows])
+    if scored.candidates is None:
+        return Scored(channels)
+    at = [np.flatnonzero(scored.candidates.rows == row) for row in rows]
+    place = np.concatenate(at)
+    return Scored(
+        channels,
+        Candidates(
+            np.repeat(np.arange(len(rows)), list(map(len, at))),
+            scored.candidates.columns[place],
+            np.ascontiguousarray(scored.candidates.channels[:, place]),
+        ),
+    )
 
 
 def through_disk(scorer: Any, folder: Path) -> Any:
@@ -52,7 +74,7 @@ def scorer(request: pytest.FixtureRequest, pets: Sample) -> Any:
 
 
 def test_channels_have_a_number_for_every_document_and_trained_node(scorer: Any, pets: Sample) -> None:
-    scores = scorer.score(texts(pets))
+    scores = scorer.score(texts(pets)).channels
     assert scores.shape == (len(type(scorer).channels), 60, len(scorer.columns))
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
@@ -61,13 +83,27 @@ def test_channels_have_a_number_for_every_document_and_trained_node(scorer: Any,
     assert scorer.columns.dtype == np.int64
 
 
+def test_candidates_are_other_nodes_each_once_a_document(scorer: Any, pets: Sample) -> None:
+    candidates = scorer.score(texts(pets)).candidates
+    if candidates is None:
+        return
+    rows, columns, channels = candidates
+    assert (rows.dtype, columns.dtype, channels.dtype) == (np.int64, np.int64, np.float32)
+    assert channels.shape == (len(type(scorer).candidate_channels), len(rows))
+    assert np.isfinite(channels).all()
+    assert (np.diff(rows) >= 0).all()
+    assert ((rows >= 0) & (rows < 60)).all()
+    assert not np.isin(columns, scorer.columns).any()
+    assert len(set(zip(rows.tolist(), columns.tolist(), strict=True))) == len(rows)
+
+
 def test_a_scorer_goes_by_the_name_it_is_registered_under(scorer: Any) -> None:
     assert scorer_class(type(scorer).name) is type(scorer)
 
 
 def test_every_channel_is_higher_where_a_node_is_right(scorer: Any, more_pets: Sample) -> None:
     true = label_matrix(more_pets.taxonomy, more_pets.y).toarray()[:, scorer.columns]
-    for channel in scorer.score(texts(more_pets)):
+    for channel in scorer.score(texts(more_pets)).channels:
         assert channel[true].mean() > channel[~true].mean() + channel.std() / 2
 
 
@@ -75,9 +111,9 @@ def test_rows_do_not_depend_on_their_batch_or_its_order(scorer: Any, more_pets: 
     documents = [*texts(more_pets), {"text": ""}, {"text": "Ünïcode 🐈 cat"}, {"text": "cat"}]
     together = scorer.score(documents)
     for i in range(len(documents) - 3):
-        assert identical(scorer.score(documents[i : i + 1]), together[:, i : i + 1])
-    order = np.random.default_rng(0).permutation(len(documents))
-    assert identical(scorer.score([documents[i] for i in order]), together[:, order])
+        assert identical(scorer.score(documents[i : i + 1]), rows_of(together, [i]))
+    order = np.random.default_rng(0).permutation(len(documents)).tolist()
+    assert identical(scorer.score([documents[i] for i in order]), rows_of(together, order))
 
 
 def test_scoring_changes_neither_the_scorer_nor_the_documents(scorer: Any, more_pets: Sample) -> None:
@@ -101,11 +137,11 @@ def test_state_arrays_are_plain(scorer: Any) -> None:
 
 @pytest.mark.parametrize("documents", [[], [{"text": ""}], [{}]])
 def test_a_batch_without_any_text_is_scored(scorer: Any, documents: list[dict[str, str]]) -> None:
-    assert scorer.score(documents).shape[1:] == (len(documents), len(scorer.columns))
+    assert scorer.score(documents).channels.shape[1:] == (len(documents), len(scorer.columns))
 
 
 def test_a_document_without_text_scores_as_if_it_said_nothing(scorer: Any) -> None:
-    empty, blank, unknown = (scorer.score([{"text": "cat"}, {"text": t}])[:, 1] for t in ("", " \n ", "qqq"))
+    empty, blank, unknown = (rows_of(scorer.score([{"text": "cat"}, {"text": t}]), [1]) for t in ("", " \n ", "qqq"))
     assert identical(empty, blank)
     assert identical(empty, unknown)
 
@@ -145,7 +181,7 @@ def test_a_document_of_which_a_node_is_unknown_is_no_negative_of_it(name: str) -
 
     def margin(mask: csr_matrix | None) -> float:
         scorer = scorer_class(name)(n_jobs=1).fit(inputs, Y, taxonomy=taxonomy, unknown=mask)
-        return float(scorer.score([{"text": "purr whiskers"}])[0, 0, scorer.columns.tolist().index(cats)])
+        return float(scorer.score([{"text": "purr whiskers"}]).channels[0, 0, scorer.columns.tolist().index(cats)])
 
     silent = from_pairs(np.array([], dtype=int), np.array([], dtype=int), Y.shape)
     assert margin(unknown) > margin(None) + 0.5
@@ -162,7 +198,7 @@ def test_hiding_one_pair_changes_its_node_alone(name: str) -> None:
         scorer_class(name)(n_jobs=1).fit(inputs, known, taxonomy=taxonomy, unknown=mask) for mask in (None, hidden)
     )
     probe = [{"text": "red wine"}]
-    difference = masked.score(probe)[0, 0] - shown.score(probe)[0, 0]
+    difference = masked.score(probe).channels[0, 0] - shown.score(probe).channels[0, 0]
     assert difference[1] > 0  # one negative less
     assert difference[[0, 2]].tolist() == [0, 0]
 
@@ -175,7 +211,7 @@ def test_nodes_without_texts_and_odd_documents_are_no_trouble(name: str) -> None
     taxonomy = Taxonomy([Node("a"), Node("b", {"": "  "}), Node("c", {"de": "Käse"}), Node("d", description="!")])
     inputs = [{"text": t} for t in ("", "🧀 Käse 中文 ß", "a", "\ud800 half", "x " * 2_000, " \n")]
     Y = label_matrix(taxonomy, [["a"], ["a", "c"], ["b"], ["b", "c"], ["d"], []])
-    scores = scorer_class(name)(n_jobs=1).fit(inputs, Y, taxonomy=taxonomy).score(inputs)
+    scores = scorer_class(name)(n_jobs=1).fit(inputs, Y, taxonomy=taxonomy).score(inputs).channels
     assert scores.shape[1:] == (6, 4)
     assert np.isfinite(scores).all()
 
@@ -190,8 +226,8 @@ def test_a_node_of_every_document_and_a_node_of_one(name: str, tmp_path: Path) -
         scorer = scorer_class(name)(n_jobs=1).fit(inputs, Y, taxonomy=taxonomy)
     assert scorer.columns.tolist() == [0, 1]
     scores = scorer.score(inputs)
-    assert (scores[0, :, 0] > 0).all()  # nothing speaks against it
-    assert scores[0, :, 1].argmax() == 0
+    assert (scores.channels[0, :, 0] > 0).all()  # nothing speaks against it
+    assert scores.channels[0, :, 1].argmax() == 0
     assert identical(through_disk(scorer, tmp_path).score(inputs), scores)
 
 
@@ -202,7 +238,7 @@ def test_one_document_is_enough(name: str, documents: int, tmp_path: Path) -> No
     inputs = [{"text": "red"}] * documents
     scorer = scorer_class(name)(n_jobs=1).fit(inputs, label_matrix(taxonomy, [["a"]] * documents), taxonomy=taxonomy)
     scores = scorer.score([{"text": "red"}, {"text": "blue"}])
-    assert np.isfinite(scores).all()
+    assert np.isfinite(scores.channels).all()
     assert identical(through_disk(scorer, tmp_path).score([{"text": "red"}, {"text": "blue"}]), scores)
 
 
@@ -229,12 +265,13 @@ def test_a_feature_matrix_is_scored_like_documents(name: str, kind: str, tmp_pat
     (X, y), (new, new_y) = blobs(kind), blobs(kind, n=40, seed=1)
     scorer = scorer_class(name)(n_jobs=1).fit(X, label_matrix(taxonomy, y), taxonomy=taxonomy)
     scores = scorer.score(new)
-    assert (scores.shape, scores.dtype) == ((len(type(scorer).channels), 40, 3), np.float32)
-    assert np.isfinite(scores).all()
-    right = [["abc"[j]] for j in scores[0].argmax(axis=1)]
+    channels = scores.channels
+    assert (channels.shape, channels.dtype) == ((len(type(scorer).channels), 40, 3), np.float32)
+    assert np.isfinite(channels).all()
+    right = [["abc"[j]] for j in channels[0].argmax(axis=1)]
     assert sum(a == b for a, b in zip(right, new_y, strict=True)) >= 36
     for i in range(40):
-        assert identical(scorer.score(new[i]), scores[:, i : i + 1])
+        assert identical(scorer.score(new[i]), rows_of(scores, [i]))
     assert identical(through_disk(scorer, tmp_path).score(new), scores)
     with pytest.raises(UsageError, match="11 features"):
         scorer.score(new[:, :11])
@@ -269,7 +306,7 @@ def test_names_of_nodes_are_training_data_on_request() -> None:
     inputs = [{"text": t} for t in ("yellow block", "yellow slice", "white bottle", "white carton")]
     Y = label_matrix(taxonomy, [["cheese"], ["cheese"], ["milk"], ["milk"]])
     with_names, without = (
-        LinearScorer(node_texts=flag, n_jobs=1).fit(inputs, Y, taxonomy=taxonomy).score([{"text": "gouda"}])
+        LinearScorer(node_texts=flag, n_jobs=1).fit(inputs, Y, taxonomy=taxonomy).score([{"text": "gouda"}]).channels
         for flag in (True, False)
     )
     assert with_names[0, 0, 0] > with_names[0, 0, 1] + 0.5
@@ -281,8 +318,12 @@ def test_sampled_negatives_come_close_to_all_negatives(products: Sample) -> None
     train, test = slice(0, 300), slice(300, 400)
     Y = label_matrix(products.taxonomy, products.y[train])
     options = {"negatives": 20, "negatives_per_positive": 2, "random_negatives": 40}
+    alone = {"node_texts": False, "matching": False, "n_jobs": 1}  # thrice as many rows would need more negatives
     exact, sampled = (
-        LinearScorer(n_jobs=1, **o).fit(products.X[train], Y, taxonomy=products.taxonomy).score(products.X[test])[0]
+        LinearScorer(**o, **alone)
+        .fit(products.X[train], Y, taxonomy=products.taxonomy)
+        .score(products.X[test])
+        .channels[0]
         for o in ({"exact": True}, options)
     )
     assert np.corrcoef(exact.ravel(), sampled.ravel())[0, 1] > 0.9
