@@ -371,13 +371,19 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             "documents": documents,
             "held_out": held_out,
             "trained_nodes": trained,
-            "nodes_without_documents": len(self.taxonomy_) - trained,
+            "nodes_without_documents": int((self.counts_ == 0).sum()),
+            "cold_start_nodes": self._cold_start_nodes(),
             "decoder": self._decoder_name,
             "decoder_reason": self.decoder_reason_,
             "goal": self.thresholds_.goal,
             "achieved_on_held_out": self.thresholds_.achieved,
             "thresholds": list(self.thresholds_.values),
         }
+
+    def _cold_start_nodes(self) -> int:
+        """Return how many nodes without documents the scorer knows all the same, from their texts."""
+        known = getattr(self.scorer_, "known", self.scorer_.columns)
+        return int((self.counts_[known] == 0).sum())
 
     # -- predict ---------------------------------------------------------------------------------------------
 
@@ -452,15 +458,18 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         self, documents: Sequence[Document], scores: Floats, Y: csr_matrix[Any], empty: NDArray[np.bool_]
     ) -> Iterator[Prediction]:
         taxonomy, names = self.taxonomy_, self.taxonomy_.names
-        leaves = label_sets(taxonomy, most_specific(taxonomy, Y))
-        levels = taxonomy.levels.tolist()
+        specific, levels, cold = most_specific(taxonomy, Y), taxonomy.levels.tolist(), self.counts_ == 0
+        leaves = label_sets(taxonomy, specific)
+        flags = {"empty-text": empty, "cold-start": specific @ cold.astype(np.int64) > 0}
         for i, document in enumerate(documents):
             columns = Y.indices[Y.indptr[i] : Y.indptr[i + 1]]
             labels = tuple(
-                ScoredNode(taxonomy.nodes[j], names[j], levels[j], score)
-                for j, score in zip(columns.tolist(), scores[i, columns].tolist(), strict=True)
+                ScoredNode(taxonomy.nodes[j], names[j], levels[j], score, no_documents)
+                for j, score, no_documents in zip(
+                    columns.tolist(), scores[i, columns].tolist(), cold[columns].tolist(), strict=True
+                )
             )
-            yield Prediction(document.id, labels, leaves[i], ("empty-text",) if empty[i] else ())
+            yield Prediction(document.id, labels, leaves[i], tuple(flag for flag, on in flags.items() if on[i]))
 
     # -- evaluate and tune -------------------------------------------------------------------------------------
 

@@ -267,9 +267,10 @@ def test_predict_answers_every_document_in_order_with_closed_sets(shop, answers)
         assert set(products.closure(nodes)) == set(nodes)
         assert set(row["leaves"]) <= set(nodes)
         for label in row["labels"]:
-            assert set(label) == {"id", "name", "level", "score"}
+            assert set(label) - {"cold_start"} == {"id", "name", "level", "score"}
             assert label["name"] == products[label["id"]].name
             assert 0 <= label["score"] <= 1
+        assert ("cold-start" in row["flags"]) == any("cold_start" in label for label in row["labels"])
 
 
 def test_predict_gives_the_same_whatever_it_reads_from_and_writes_to(shop, answers, tmp_path):
@@ -292,11 +293,11 @@ def test_a_document_is_answered_alike_alone_and_among_others(shop, answers):
 def test_predict_writes_tables(shop, answers, tmp_path):
     rows = [json.loads(line) for line in answers.splitlines()]
     long = list(csv.DictReader(io.StringIO(ok("predict", shop.model, shop.test, "--format", "csv-long").out)))
-    assert list(long[0]) == ["id", "label", "name", "level", "score"]
+    assert list(long[0]) == ["id", "label", "name", "level", "score", "cold_start"]
     given = [(row["id"], label["id"]) for row in rows for label in row["labels"] or [{"id": ""}]]
     assert [(row["id"], row["label"]) for row in long] == given
     wide = list(csv.DictReader(io.StringIO(ok("predict", shop.model, shop.test, "--format", "csv-wide").out)))
-    assert list(wide[0]) == ["id", "labels", "leaves", "scores"]
+    assert list(wide[0]) == ["id", "labels", "leaves", "scores", "flags"]
     assert [row["labels"] for row in wide] == ["|".join(label["id"] for label in row["labels"]) for row in rows]
     ok("predict", shop.model, shop.test, "-o", tmp_path / "by-suffix.csv")
     assert table(tmp_path / "by-suffix.csv") == long

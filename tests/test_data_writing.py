@@ -33,7 +33,7 @@ ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
 WORD = ANY.map(str.strip).filter(bool)
 LABELS = st.lists(WORD, max_size=3).map(tuple)
 SCORE = st.floats(0, 1).map(lambda x: round(x, 6))
-NODE = st.builds(ScoredNode, WORD, ANY, st.integers(1, 12), SCORE)
+NODE = st.builds(ScoredNode, WORD, ANY, st.integers(1, 12), SCORE, st.booleans())
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | ANY,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(ANY, inner, max_size=2),
@@ -112,14 +112,11 @@ def test_predictions_round_trip_as_rows_of_labels_without_leaves_and_flags(given
 
 
 @given(st.lists(predictions(), max_size=4))
-def test_predictions_round_trip_as_wide_csv_without_names_levels_and_flags(given_predictions):
+def test_predictions_round_trip_as_wide_csv_without_names_and_levels(given_predictions):
     back = through_a_file(
         "p.csv", lambda p: write_predictions(p, given_predictions, format="csv-wide"), read_predictions
     )
-    plain = [
-        replace(p, flags=(), labels=tuple(ScoredNode(n.id, score=n.score) for n in p.labels))
-        for p in given_predictions
-    ]
+    plain = [replace(p, labels=tuple(ScoredNode(n.id, score=n.score) for n in p.labels)) for p in given_predictions]
     assert back == plain
 
 
@@ -156,20 +153,20 @@ def test_the_three_text_forms():
         {"id": "2", "labels": [], "leaves": [], "flags": []},
     ]
     assert written(TEA, NOTHING, format="csv-long").splitlines() == [
-        "id,label,name,level,score",
-        "1,drinks,Drinks,1,0.9",
-        "1,teas,Teas,2,0.123457",
-        "2,,,,",
+        "id,label,name,level,score,cold_start",
+        "1,drinks,Drinks,1,0.9,false",
+        "1,teas,Teas,2,0.123457,false",
+        "2,,,,,",
     ]
     assert written(TEA, NOTHING, format="csv-wide").splitlines() == [
-        "id,labels,leaves,scores",
-        "1,drinks|teas,teas,0.9|0.123457",
-        "2,,,",
+        "id,labels,leaves,scores,flags",
+        "1,drinks|teas,teas,0.9|0.123457,check",
+        "2,,,,",
     ]
 
 
 def test_deepest_only():
-    assert written(TEA, format="csv-long", deepest_only=True).splitlines()[1:] == ["1,teas,Teas,2,0.123457"]
+    assert written(TEA, format="csv-long", deepest_only=True).splitlines()[1:] == ["1,teas,Teas,2,0.123457,false"]
 
 
 def test_numpy_scores_are_written_as_numbers():
@@ -322,7 +319,7 @@ def test_places_that_cannot_be_written(tmp_path):
 def test_stdout_stays_open(capsysbinary):
     write_predictions("-", [TEA], format="csv-wide")
     print("after", flush=True)
-    assert capsysbinary.readouterr().out.splitlines()[1:] == [b"1,drinks|teas,teas,0.9|0.123457", b"after"]
+    assert capsysbinary.readouterr().out.splitlines()[1:] == [b"1,drinks|teas,teas,0.9|0.123457,check", b"after"]
 
 
 def test_the_same_records_give_the_same_gzip_bytes(tmp_path):

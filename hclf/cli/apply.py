@@ -57,13 +57,15 @@ def predict(
         for prediction in loaded.predict_documents(islice(reader, show)):
             stdout.print(prediction_tree(loaded.taxonomy_, prediction))
         return
-    unknown = 0
+    unknown = cold = 0
     with open_predictions(output, format=format, deepest_only=deepest_only) as writer:
         for prediction in progress(loaded.predict_documents(reader), "predicting"):
             unknown += not prediction.labels
+            cold += "cold-start" in prediction.flags
             writer.write(prediction)
     say_problems(problems)
-    note(f"{writer.written:,} documents; {unknown:,} unknown (nothing passed its threshold)")
+    unseen = f"; {cold:,} cold-start (a most specific label has no training document)" if cold else ""
+    note(f"{writer.written:,} documents; {unknown:,} unknown (nothing passed its threshold){unseen}")
 
 
 def evaluate(

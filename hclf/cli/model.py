@@ -140,13 +140,26 @@ def _say_report(model: HierarchicalClassifier, output: Path) -> None:
     goal, achieved = report["goal"], report["achieved_on_held_out"]
     note(
         f"trained {report['trained_nodes']:,} nodes on {report['documents']:,} documents; "
-        f"{report['nodes_without_documents']:,} nodes have no documents and get a prior"
+        f"{report['nodes_without_documents']:,} nodes have no documents{_cold_start(report, ' and get a prior')}"
     )
+    if recall := _candidate_recall(report):
+        note(f"true nodes among the candidates, by level: {recall}")
     note(f"decoder: {report['decoder']} ({report['decoder_reason']})")
     note("thresholds by level: " + "  ".join(f"{t:.2f}" for t in report["thresholds"]))
     if achieved is not None:
         note(f"{goal} {achieved:.3f} on {report['held_out']:,} held-out documents (optimistic: tuned on them)")
     note(f"model: {output}")
+
+
+def _cold_start(report: dict[str, Any], otherwise: str) -> str:
+    """Say how nodes without documents get a score; bundles made before say nothing of texts."""
+    cold = report.get("cold_start_nodes", 0)
+    return f": {cold:,} can be found by their texts, otherwise a prior counts" if cold else otherwise
+
+
+def _candidate_recall(report: dict[str, Any]) -> str:
+    shares = report.get("candidate_recall") or {}
+    return "  ".join(f"{level}: {share:.3f}" for level, share in shares.items() if share is not None)
 
 
 def tune(
@@ -228,7 +241,11 @@ def _inspect_rows(manifest: dict[str, Any], model: Path) -> list[tuple[str, str]
         ("scorer", f"{settings['scorer']} {changed or ''}"),
         ("fields", ", ".join(report.get("fields", []))),
         ("trained", f"{report['trained_nodes']:,} nodes on {report['documents']:,} documents"),
-        ("without documents", f"{report['nodes_without_documents']:,} nodes, scored by a prior"),
+        (
+            "without documents",
+            f"{report['nodes_without_documents']:,} nodes{_cold_start(report, ', scored by a prior')}",
+        ),
+        *([("candidate recall", f"{recall} (by level)")] if (recall := _candidate_recall(report)) else []),
         ("coherence", settings["coherence"]),
         ("decoder", f"{report['decoder']} ({report['decoder_reason']})"),
         ("thresholds", "  ".join(f"{t:.3f}" for t in manifest["thresholds"]["values"])),

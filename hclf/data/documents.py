@@ -41,12 +41,27 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class ScoredNode:
-    """A node given to a document. `level` counts from 1; 0 and an empty name where a file does not say."""
+    """A node given to a document.
+
+    Args:
+        id: of the node.
+        name: empty where a file does not say.
+        level: counts from 1; 0 where a file does not say.
+        score: the probability.
+        cold_start: no training document carries the node: its score rests on its texts, or on a prior.
+    """
 
     id: str
     name: str = ""
     level: int = 0
     score: float = 1.0
+    cold_start: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSONL form; `cold_start` is there only when true."""
+        score = round(float(self.score), 6)
+        mark = {"cold_start": True} if self.cold_start else {}
+        return {"id": self.id, "name": self.name, "level": self.level, "score": score, **mark}
 
 
 @dataclass(slots=True)
@@ -57,7 +72,8 @@ class Prediction:
         id: the document's id.
         labels: in node order (parents first).
         leaves: the ids of the most specific labels.
-        flags: what a reviewer should know, such as a broken rule.
+        flags: what a reviewer should know, such as `empty-text`, or `cold-start`: a most specific label has no
+            training document.
     """
 
     id: str
@@ -69,9 +85,7 @@ class Prediction:
         """Return the JSONL form; scores are rounded to six digits after the point."""
         return {
             "id": self.id,
-            "labels": [
-                {"id": n.id, "name": n.name, "level": n.level, "score": round(float(n.score), 6)} for n in self.labels
-            ],
+            "labels": [node.to_dict() for node in self.labels],
             "leaves": list(self.leaves),
             "flags": list(self.flags),
         }

@@ -100,7 +100,9 @@ def _node(label: Any) -> ScoredNode:
     if name is not None and not isinstance(name, str):
         raise BadRow("wrong-type", "the name of a label is not text")
     level = _real(label.get("level"), "level", 0)
-    return ScoredNode(id, name or "", int(level), _real(label.get("score"), "score", 1.0))
+    return ScoredNode(
+        id, name or "", int(level), _real(label.get("score"), "score", 1.0), _truth(label.get("cold_start"))
+    )
 
 
 def _with_scores(nodes: list[ScoredNode], scores: Any) -> list[ScoredNode]:
@@ -120,6 +122,13 @@ def _real(value: Any, what: str, default: float) -> float:
     if number is None or not isfinite(number):
         raise BadRow("wrong-type", f"the {what} of a label is not a number")
     return number
+
+
+def _truth(value: Any) -> bool:
+    said = {"": False, "false": False, "true": True}.get(str("" if value is None else value).lower())
+    if said is None:
+        raise BadRow("wrong-type", "the cold_start of a label is neither true nor false")
+    return said
 
 
 def _grouped(rows: Iterable[tuple[str, ScoredNode | None]]) -> Iterator[Prediction]:

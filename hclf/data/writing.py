@@ -16,8 +16,15 @@ from hclf.data.sources import Format, format_of
 from hclf.errors import DataError, UsageError, did_you_mean, suggest
 
 PredictionFormat = Literal["jsonl", "csv-long", "csv-wide", "parquet"]
-LONG = {"id": "string", "label": "string", "name": "string", "level": "int32", "score": "float64"}
-WIDE = ("id", "labels", "leaves", "scores")
+LONG = {
+    "id": "string",
+    "label": "string",
+    "name": "string",
+    "level": "int32",
+    "score": "float64",
+    "cold_start": "bool_",
+}
+WIDE = ("id", "labels", "leaves", "scores", "flags")
 log = logging.getLogger("hclf.data")  # warnings reach stderr without any set-up
 T = TypeVar("T")
 
@@ -160,7 +167,7 @@ def open_predictions(target: Target, *, format: str | None = None, deepest_only:
         format: "jsonl"; "csv-long" (a row for each document and label; one with an empty label for a document
             without any); "csv-wide" (a row for each document, its cells joined by `|`); "parquet" (as
             csv-long). None goes by suffix: JSONL unless it is .csv, .tsv (csv-long) or .parquet. A CSV named
-            .tsv has tabs. Only JSONL carries flags.
+            .tsv has tabs. Flags are in JSONL and csv-wide, `cold_start` of each label in all but csv-wide.
         deepest_only: write the most specific labels only.
 
     Raises:
@@ -172,8 +179,8 @@ def open_predictions(target: Target, *, format: str | None = None, deepest_only:
     >>> from hclf.data import Prediction, ScoredNode
     >>> with open_predictions(sys.stdout, format="csv-long") as out:
     ...     out.write(Prediction("1", (ScoredNode("en:teas", "Teas", 2, 0.75),), ("en:teas",)))
-    id,label,name,level,score
-    1,en:teas,Teas,2,0.75
+    id,label,name,level,score,cold_start
+    1,en:teas,Teas,2,0.75,false
     """
     return PredictionWriter(target, format=format, deepest_only=deepest_only)
 
@@ -228,10 +235,9 @@ def _json_rows(prediction: Prediction) -> Iterator[Mapping[str, Any]]:
 
 
 def _long_rows(prediction: Prediction) -> Iterator[Mapping[str, Any]]:
-    nodes = prediction.to_dict()["labels"]
-    for node in nodes:
-        yield {**node, "id": prediction.id, "label": node["id"]}
-    if not nodes:
+    for node in prediction.labels:
+        yield {**node.to_dict(), "id": prediction.id, "label": node.id, "cold_start": bool(node.cold_start)}
+    if not prediction.labels:
         yield {"id": prediction.id}  # "unknown" is an answer: the document keeps its row
 
 
@@ -242,6 +248,7 @@ def _wide_rows(prediction: Prediction) -> Iterator[Mapping[str, Any]]:
         "labels": join_cell(node["id"] for node in nodes),
         "leaves": join_cell(prediction.leaves),
         "scores": "|".join(str(node["score"]) for node in nodes),
+        "flags": join_cell(prediction.flags),
     }
 
 

@@ -24,7 +24,8 @@ def prediction_tree(
     """Draw one prediction from the roots down, most certain first, with scores.
 
     With truth, each node is marked: ✓ right, ✗ wrong, ○ missed (true, not predicted). A node with several
-    parents is drawn in full under the first of them, and named again under the others.
+    parents is drawn in full under the first of them, and named again under the others. "(no examples)" stands behind
+    a node that no training document carries.
 
     Args:
         taxonomy: the taxonomy of the prediction.
@@ -37,9 +38,10 @@ def prediction_tree(
     """
     if isinstance(prediction, Prediction):
         scores, title = {node.id: node.score for node in prediction.labels}, title or prediction.id
+        cold = [node.id for node in prediction.labels if node.cold_start]
     else:
-        scores = dict(prediction)
-    drawing = _Drawing(taxonomy, scores, None if truth is None else taxonomy.closure(truth))
+        scores, cold = dict(prediction), []
+    drawing = _Drawing(taxonomy, scores, None if truth is None else taxonomy.closure(truth), cold)
     heading = drawing.heading(title)
     tree = Tree(heading, guide_style="dim", hide_root=not heading)
     if not scores:
@@ -51,10 +53,13 @@ def prediction_tree(
 class _Drawing:
     """The nodes of one prediction and its truth, and how each is drawn."""
 
-    def __init__(self, taxonomy: Taxonomy, scores: Mapping[str, float], true: Iterable[str] | None) -> None:
+    def __init__(
+        self, taxonomy: Taxonomy, scores: Mapping[str, float], true: Iterable[str] | None, cold: Iterable[str]
+    ) -> None:
         self.taxonomy = taxonomy
         self.scores = {taxonomy.index(node): score for node, score in scores.items()}
         self.true = None if true is None else {taxonomy.index(node) for node in true}
+        self.cold = {taxonomy.index(node) for node in cold}
         self.shown = self.scores.keys() | (self.true or set())
         self.drawn: set[int] = set()
 
@@ -105,6 +110,8 @@ class _Drawing:
         text.append(name, style)
         if j in self.scores and not self.scores.keys() >= set(self.taxonomy.parents.of(j).tolist()):
             text.append("  (a parent is not predicted)", "magenta")
+        if j in self.cold:
+            text.append("  (no examples)", "dim")
         if node != name:
             text.append(f"  {node}", "dim")
         return text.append("  (see above)", "dim italic") if see_above else text
