@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -236,6 +237,68 @@ def test_field_weight_0_leaves_a_field_out() -> None:
     X, _ = TextFeatures({"title": 1.0, "description": 0.0}).fit_transform(OFFERS)
     assert X[2].nnz == 0
     assert same(X[0], X[3])
+
+
+def test_by_default_the_main_text_is_that_of_the_first_field() -> None:
+    features = TextFeatures()
+    features.fit_transform(OFFERS)
+    assert features.main_text(OFFERS) == ["oat milk", "rye bread", "", "oat milk"]
+    assert features.main_text([{"description": "a loaf"}, {}, {"title": "rye"}]) == ["", "", "rye"]
+    assert features.main_text([]) == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "main"),
+    [
+        ({"title": 0.4, "description": 0.6}, "description"),
+        ({"description": 1.0, "title": 1.0}, "description"),
+        ({"title": 1.0, "description": 1.0}, "title"),
+        ({"title": 0.0, "description": 0.1}, "description"),
+    ],
+)
+def test_the_main_text_is_that_of_the_heaviest_field_or_the_first_of_equals(
+    weights: dict[str, float], main: str
+) -> None:
+    features = TextFeatures(weights)
+    features.fit_transform(OFFERS)
+    assert features.main_text(OFFERS) == [offer[main] for offer in OFFERS]
+
+
+# -- words -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(texts, texts, st.integers(1, 6))
+def test_words_are_ones_at_the_known_words_among_the_first(train: list[str], documents: list[str], most: int) -> None:
+    features = TextFeatures()
+    features.fit_transform(one_field([*train, "a word"]))
+    known = {word for text in [*train, "a word"] for word in re.findall(r"\w+", text.lower())}
+    column = {word: features.words([word], 1).indices.tolist() for word in known}
+    assert all(len(found) == 1 for found in column.values())
+    assert len({found[0] for found in column.values()}) == len(known)
+    found = features.words(documents, most)
+    assert (found.shape, found.dtype) == ((len(documents), len(features.vocabularies[0])), np.float32)
+    assert found.has_sorted_indices
+    assert (found.data == 1).all()
+    for row, text in zip(found, documents, strict=True):
+        first = re.findall(r"\w+", text.lower())[:most]
+        assert row.indices.tolist() == sorted({column[word][0] for word in first if word in known})
+
+
+def test_words_said_twice_take_two_places_and_count_once() -> None:
+    features = TextFeatures()
+    features.fit_transform(one_field(TEXTS))
+    assert features.words(["milk milk oat"], 2).nnz == 1
+    assert features.words(["milk milk oat"], 3).nnz == 2
+    assert features.words(["qqq oat"], 1).nnz == 0
+
+
+def test_words_are_the_same_after_saving(tmp_path: Any) -> None:
+    features = TextFeatures({"title": 0.2, "text": 0.5})
+    features.fit_transform(one_field(TEXTS))
+    again = through_disk(features, tmp_path)
+    assert same(again.words(TEXTS, 3), features.words(TEXTS, 3))
+    assert again.main_text([{"title": "a", "text": "b"}]) == ["b"]
 
 
 # -- matrices ----------------------------------------------------------------------------------------------------

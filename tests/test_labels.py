@@ -142,6 +142,25 @@ def test_pairs_may_repeat_and_come_in_any_order() -> None:
     assert [part.tolist() for part in labels.pairs(Y)] == [[0, 1, 1], [1, 0, 2]]
 
 
+@given(dags_with_labels())
+def test_entries_say_of_any_pairs_whether_they_are_labels(case: Case) -> None:
+    _, taxonomy, Y, expected = matrix(case, close=True)
+    rows, columns = np.indices(Y.shape).reshape(2, -1)
+    rows, columns = np.tile(rows, 2)[::-1], np.tile(columns, 2)[::-1]  # any order, twice
+    found = labels.entries(Y, rows, columns)
+    assert found.dtype == bool
+    assert found.tolist() == [
+        taxonomy.nodes[j] in expected[i] for i, j in zip(rows.tolist(), columns.tolist(), strict=True)
+    ]
+    nothing = labels.entries(Y, rows[:0], columns[:0])
+    assert (nothing.dtype, nothing.shape) == (bool, (0,))
+
+
+def test_an_entry_of_0_is_none() -> None:
+    Y = csr_matrix((np.array([0.0, 2.0, -1.0]), np.array([0, 2, 1]), np.array([0, 2, 3])), shape=(2, 3))
+    assert labels.entries(Y, np.array([0, 0, 1, 1]), np.array([0, 2, 1, 2])).tolist() == [False, True, True, False]
+
+
 def test_row_and_column_numbers_do_not_overflow() -> None:
     """A pair is one number, row x width + column: int32 would not do for 100,000 documents x 100,000 nodes."""
     rows, columns = np.array([99_999], dtype=np.int32), np.array([99_999], dtype=np.int32)

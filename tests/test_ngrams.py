@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 
-from hclf.scorers.ngrams import Ngrams, Vocabulary, extract
+from hclf.scorers.ngrams import Ngrams, Vocabulary, extract, extract_words
 
 SETTINGS = (
     {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"},
@@ -45,6 +47,23 @@ def test_odd_texts(text: str) -> None:
     for grams in extract([text, "known words", text]):
         first, third = (grams.hashes[grams.rows == row] for row in (0, 2))
         assert np.sort(first).tolist() == np.sort(third).tolist()
+
+
+@given(TEXTS, st.integers(0, 12))
+def test_the_first_words_are_those_of_a_regular_expression(texts: list[str], most: int) -> None:
+    """With the hashes that `extract` gives them: a word alone in a text is its own first word 1-gram."""
+    found = extract_words(texts, most)
+    words = [re.findall(r"\w+", text.lower())[:most] for text in texts]
+    assert found.rows.tolist() == [row for row, said in enumerate(words) for _ in said]
+    alone = {word: extract([word])[0].hashes[0] for said in words for word in said}
+    assert found.hashes.tolist() == [alone[word] for said in words for word in said]
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["", " \n", "!?"]])
+def test_texts_without_words_have_no_first_words(texts: list[str]) -> None:
+    found = extract_words(texts, 3)
+    assert (len(found.rows), len(found.hashes)) == (0, 0)
+    assert (found.rows.dtype, found.hashes.dtype) == (np.int32, np.uint64)
 
 
 def test_different_ngrams_have_different_hashes() -> None:
