@@ -17,7 +17,7 @@ from hclf.data import Document
 from hclf.errors import DataError, HclfError, NotFittedError, UsageError
 from hclf.evaluation import evaluate
 from hclf.labels import label_matrix
-from hclf.taxonomy import Taxonomy
+from hclf.taxonomy import Node, Taxonomy
 from hclf.thresholds import GRID, NEVER, Thresholds
 
 SHIPPED = ["products", "icd10"]
@@ -280,16 +280,37 @@ def test_labels_above_the_leaves_say_nothing_or_no_of_what_is_below(pets: Sample
     assert unknown > negative + 0.1
 
 
-def test_every_node_has_a_score_below_its_parents_without_documents_too(
-    pets_model: HierarchicalClassifier, more_pets: Sample
-) -> None:
+def test_every_node_has_a_score_below_its_parents_without_documents_too(pets: Sample, more_pets: Sample) -> None:
     taxonomy = more_pets.taxonomy
-    assert pets_model.report_["nodes_without_documents"] == 1
-    scores = pets_model.predict_proba(more_pets.X)
+    model = fit(pets, scorer_options={"matching": False})
+    assert model.report_["nodes_without_documents"] == 1
+    scores = model.predict_proba(more_pets.X)
     unseen, parent = (scores[:, taxonomy.index(n)] for n in ("unseen", "robots"))
-    share = np.float32(1 / (pets_model.counts_[taxonomy.index("robots")] + 2))
+    share = np.float32(1 / (model.counts_[taxonomy.index("robots")] + 2))
     assert (unseen > 0).all()
     assert unseen == pytest.approx(parent * share, rel=0.2) or (unseen <= parent * share).all()
+
+
+@pytest.mark.parametrize("n", [5, 60])
+def test_a_node_without_documents_is_not_probable_unless_it_is_named(n: int, pets: Sample, more_pets: Sample) -> None:
+    """No held-out document carries it, if any is held out at all: nothing says what its words are worth."""
+    model = small(pets, scorer_options={"matching": True}).fit(pets.X[:n], pets.y[:n])
+    taxonomy = more_pets.taxonomy
+    scores = model.predict_proba(more_pets.X)
+    seen = model.counts_ > 0
+    assert not seen[taxonomy.index("unseen")]
+    assert (scores[:, ~seen] > 0).all()
+    assert scores[:, taxonomy.index("unseen")].max() < 0.25
+    assert model.report_["trained_nodes"] == seen.sum()
+
+
+@pytest.mark.parametrize("n", [5, 60])
+def test_a_node_without_documents_is_more_probable_where_it_is_named(n: int, pets: Sample, more_pets: Sample) -> None:
+    """That no held-out document belongs to a candidate says nothing against a name: they belong to known nodes."""
+    model = small(pets, scorer_options={"matching": True}).fit(pets.X[:n], pets.y[:n])
+    unseen = pets.taxonomy.index("unseen")
+    assert model.counts_[unseen] == 0
+    assert model.predict_proba(["unseen"])[0, unseen] > model.predict_proba(more_pets.X)[:, unseen].max()
 
 
 # -- seeds -------------------------------------------------------------------------------------------------------
@@ -350,6 +371,90 @@ def test_equal_texts_are_never_on_both_sides(pets: Sample, monkeypatch: pytest.M
         small(pets).fit(X, pets.y[:20] * 3)
         assert sides
         assert all(train.isdisjoint(test) for train, test in sides)
+
+
+def icd(n: int) -> tuple[Taxonomy, list[str], list[list[str]], np.ndarray]:
+    """Codes and their names, most of the documents just a name in other letters; and which are."""
+    nodes = [Node("E", {"": "Endocrine diseases"}), *(Node(f"E{i}", {"": f"Diabetes type {i}"}) for i in range(6))]
+    nodes[1] = Node("E0", {"": "Diabetes type 0", "de": "Zuckerkrankheit"}, {"": ("sugar disease",)}, "No insulin.")
+    taxonomy = Taxonomy(nodes, [("E", f"E{i}") for i in range(6)])
+    X, y, copies = [], [], []
+    for k in range(n):
+        i = k % 6
+        name = f"Diabetes type {i}"
+        text = [name.upper(), f"patient {k} has {name}", f" {name.replace(' ', '  ')}\n", f"{name} seen {k}"][
+            k // 6 % 4
+        ]
+        X.append(text)
+        y.append([f"E{i}"])
+        copies.append(k // 6 % 2 == 0)
+    for text, code, copy in (
+        ("ZUCKERKRANKHEIT", "E0", True),
+        ("sugar disease", "E0", True),
+        ("no insulin.", "E0", True),
+        ("Endocrine diseases", "E0", False),  # of its parent
+        ("zuckerkrankheit des kindes", "E1", False),
+    ):
+        X.append(text)
+        y.append([code])
+        copies.append(copy)
+    return taxonomy, X, y, np.array(copies)
+
+
+def folds_of(model: HierarchicalClassifier, monkeypatch: pytest.MonkeyPatch, X: Any, y: Any) -> list[tuple[Any, Any]]:
+    """The folds that fit makes, as rows."""
+    found: list[tuple[Any, Any]] = []
+    original = HierarchicalClassifier._folds
+
+    def watched(self: Any, Y: Any, inputs: Any) -> Any:
+        found.extend(original(self, Y, inputs))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HierarchicalClassifier, "_folds", watched)
+        model.fit(X, y)
+    return found
+
+
+@pytest.mark.parametrize("limit", [1_500, 20])
+def test_copies_of_names_are_learned_from_and_never_held_out(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    taxonomy, X, y, copies = icd(60)
+    monkeypatch.setattr(classifier_module, "SMALL", limit)
+    model = HierarchicalClassifier(taxonomy=taxonomy, n_jobs=1)
+    folds = folds_of(model, monkeypatch, X, y)
+    assert len(folds) == (5 if limit > 60 else 1)
+    for train, test in folds:
+        assert len(test)
+        assert not copies[test].any()
+        assert set(np.flatnonzero(copies)) <= set(train.tolist())
+        assert sorted([*train.tolist(), *test.tolist()]) == list(range(len(X)))
+    if limit > 60:
+        assert sorted(np.concatenate([test for _, test in folds]).tolist()) == np.flatnonzero(~copies).tolist()
+    assert model.report_["held_out"] == sum(len(test) for _, test in folds)
+
+
+def test_where_every_document_copies_a_name_nothing_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    taxonomy, X, y, copies = icd(60)
+    X, y = ([part for part, copy in zip(parts, copies, strict=True) if copy] for parts in (X, y))
+    for limit in (1_500, 20):
+        monkeypatch.setattr(classifier_module, "SMALL", limit)
+        model = HierarchicalClassifier(taxonomy=taxonomy, n_jobs=1).fit(X, y)
+        assert model.report_["held_out"] == 0
+        assert model.predict(["Diabetes type 3"]) == [("E", "E3")]
+
+
+@pytest.mark.parametrize("limit", [1_500, 20])
+def test_equal_texts_stay_together_where_one_of_them_copies_a_name(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taxonomy, X, y, _ = icd(60)
+    X, y = X + ["diabetes type 1", "Diabetes Type 2"] * 4, y + [["E4"], ["E5"]] * 4  # the labels contradict the names
+    monkeypatch.setattr(classifier_module, "SMALL", limit)
+    for seed in range(5):
+        model = HierarchicalClassifier(taxonomy=taxonomy, n_jobs=1, seed=seed)
+        for train, test in folds_of(model, monkeypatch, X, y):
+            sides = [{" ".join(X[i].lower().split()) for i in rows} for rows in (train, test)]
+            assert sides[0].isdisjoint(sides[1])
 
 
 def test_copies_of_one_document_leave_nothing_to_hold_out(pets: Sample) -> None:
@@ -556,8 +661,6 @@ def test_unknown_labels_are_refused_with_the_nearest(
 
 
 def test_ambiguous_labels_are_refused(pets: Sample) -> None:
-    from hclf.taxonomy import Node
-
     taxonomy = Taxonomy([Node("a", {"": "Same"}), Node("b", {"": "Same"})])
     with pytest.raises(DataError, match="ambiguous: 2 nodes fit"):
         HierarchicalClassifier(taxonomy=taxonomy, n_jobs=1).fit(["x"], [["same"]])
@@ -672,7 +775,9 @@ def test_an_empty_text_is_unknown_and_flagged(pets: Sample) -> None:
         assert predicted[1] == predicted[2] == ()
         assert predicted[0]
         found = list(model.predict_documents(Document(str(i), {"text": t}) for i, t in enumerate(texts)))
-        assert [p.flags for p in found] == [(), ("empty-text",), ("empty-text",), ()]
+        flags = [tuple(flag for flag in p.flags if flag != "cold-start") for p in found]  # threshold 0 takes any node
+        assert flags == [(), ("empty-text",), ("empty-text",), ()]
+        assert found[1].flags == found[2].flags == ("empty-text",)
         assert found[1].labels == found[1].leaves == ()
         assert model.evaluate(texts, [["cats"]] * 4).unknown >= 2
 
