@@ -52,10 +52,10 @@ Floats = NDArray[np.float32]
 Labels: TypeAlias = Any
 """Lists of node ids, names or paths, one list a document; or an indicator matrix (documents, nodes)."""
 
-BATCH_NUMBERS = 4_000_000  # scores held at once for one batch (16 MB a matrix)
+BATCH_NUMBERS = 12_000_000  # scores held at once for one batch (48 MB a matrix)
 SMALL = 1_500  # up to so many documents, held-out scores come from cross-validation: one part would be too few
 FOLDS = 5
-HELD_OUT = 0.15
+HELD_OUT, MOST_HELD_OUT = 0.15, 5_000  # of the documents; more make calibration and thresholds no better
 FEWEST = 10  # documents below which nothing can be held out
 CHOICES = {
     "coherence": ("max", "min", "isotonic"),
@@ -254,9 +254,10 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         if n < FEWEST:
             return []
         groups = np.arange(n) if isinstance(inputs, csr_matrix) else text_groups(joined(inputs))
-        copies = self._copies(Y, inputs)
+        copies = np.isin(groups, groups[self._copies(Y, inputs)])
         if n > SMALL:
-            train, test = split_indices(Y, test_size=HELD_OUT, seed=self.seed, groups=groups)
+            test_size = min(HELD_OUT, MOST_HELD_OUT / n)
+            train, test = split_indices(Y, test_size=test_size, seed=self.seed, groups=groups)
             back = copies[test]
             return [(np.sort(np.concatenate([train, test[back]])), test[~back])]
         part = np.random.default_rng(self.seed).permutation(n) % FOLDS
@@ -299,7 +300,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         depth, cls = self.taxonomy_.depth, scorer_class(self.scorer)
         self.calibration_ = Calibration.default(depth, len(cls.channels))
-        self.candidate_calibration_ = Calibration.default(depth, len(cls.candidate_channels))
+        self.candidate_calibration_ = Calibration.default(depth, len(cls.candidate_channels), slope=6, middle=1)
         rate = sampling_rate(sum(len(test) * len(model.levels) for model, test in held_out))
         rng = np.random.default_rng(self.seed)
         samples: list[Sample] = []
@@ -313,7 +314,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
                     of_candidates.append(self._candidate_sample(scored.candidates, Y[rows], rows_of(unknown, rows)))
         if samples:
             self.calibration_ = Calibration.fit(samples, depth)
-        if of_candidates and any(part.truth.any() for part in of_candidates):
+        if any(part.truth.any() for part in of_candidates):
             self.candidate_calibration_ = Calibration.fit(of_candidates, depth)
 
     def _candidate_sample(

@@ -47,11 +47,11 @@ class Calibration:
         self.coefficients, self.intercepts = coefficients, intercepts
 
     @classmethod
-    def default(cls, levels: int, channels: int) -> Self:
-        """Return a fixed mapping for when there is nothing to hold out: margin 0 becomes probability 0.5."""
+    def default(cls, levels: int, channels: int, *, slope: float = 2, middle: float = 0) -> Self:
+        """Return a fixed mapping for when there is nothing to hold out: the first channel's middle becomes 0.5."""
         coefficients = np.zeros((levels, channels))
-        coefficients[:, 0] = 2.0
-        return cls(coefficients, np.zeros(levels))
+        coefficients[:, 0] = slope
+        return cls(coefficients, np.full(levels, -slope * middle))
 
     @classmethod
     def fit(cls, samples: Sequence[Sample], depth: int) -> Self:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix, vstack
 from sklearn.preprocessing import normalize
 
+from hclf.errors import UsageError
 from hclf.inputs import Inputs
 from hclf.labels import from_pairs, most_specific, pairs
 from hclf.scorers.base import Candidates, Progress, Scored, silent
@@ -29,13 +30,14 @@ from hclf.scorers.features import (
     TextFeatures,
     features_from_state,
 )
-from hclf.scorers.matching import MOST_WORDS, PHRASE_WORDS, Matcher, Outline, log_scaled
+from hclf.scorers.matching import MOST_WORDS, Matcher, Outline, log_scaled
 from hclf.scorers.one_vs_rest import LinearModel, Problem, Recipe, block_count, train_all
 from hclf.taxonomy import Taxonomy, distinct
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
+PATH_WORDS = 24  # a longer path is nobody's phrase for a node
 SCARCE, MANY_SCARCE = 10, 0.1  # matching is for taxonomies where this share of the nodes has fewer documents
 
 
@@ -66,9 +68,9 @@ class LinearScorer:
         self,
         *,
         C: float = 1.0,
-        negatives: int = 500,
+        negatives: int = 250,
         negatives_per_positive: float = 10,
-        random_negatives: int = 300,
+        random_negatives: int = 150,
         exact: bool = False,
         node_texts: bool = True,
         matching: bool | None = None,
@@ -78,6 +80,8 @@ class LinearScorer:
         n_jobs: int = 2,
         seed: int = 0,
     ) -> None:
+        if max_models < 1:
+            raise UsageError(f"max_models is at least 1, not {max_models}")
         self.C, self.exact, self.prune = C, exact, prune
         self.negatives, self.negatives_per_positive = negatives, negatives_per_positive
         self.random_negatives, self.node_texts = random_negatives, node_texts
@@ -102,10 +106,9 @@ class LinearScorer:
         self.columns: Ints = np.sort(np.argsort(-counts, kind="stable")[: min(self.max_models, (counts > 0).sum())])
         matching = self._is_matching(inputs, counts)
         texts = self._texts(taxonomy, np.arange(len(taxonomy)) if matching else self.columns, inputs)
-        self.features: Features = (
-            MatrixFeatures() if isinstance(inputs, csr_matrix) else TextFeatures(self.field_weights)
-        )
-        X, of_texts = self.features.fit_transform(inputs, [text for _, text in texts])
+        features: Any = MatrixFeatures() if isinstance(inputs, csr_matrix) else TextFeatures(self.field_weights)
+        self.features: Features = features
+        X, of_texts = features.fit_transform(inputs, [text for _, text in texts])
         columns = np.array([column for column, _ in texts], dtype=np.int64)
         labels = from_pairs(*taxonomy.close_pairs(np.arange(len(texts)), columns), shape=(len(texts), len(taxonomy)))
         self.known: Ints = distinct(np.concatenate([np.flatnonzero(counts), columns]))
@@ -122,9 +125,9 @@ class LinearScorer:
             progress,
         )
         self.matcher: Matcher | None = None
-        if matching and isinstance(self.features, TextFeatures):
-            W = self.features.words(self.features.main_text(inputs), MOST_WORDS)
-            words = self.features.words([text for _, text in texts], MOST_WORDS)
+        if matching:
+            W = features.words(features.main_text(inputs), MOST_WORDS)
+            words = features.words([text for _, text in texts], MOST_WORDS)
             self.matcher = Matcher(threads=self.n_jobs, seed=self.seed).fit(
                 (W, X), most_specific(taxonomy, Y), (words, columns), Outline.of(taxonomy), self.known, centroids
             )
@@ -182,9 +185,10 @@ class LinearScorer:
         out[0] += self.bias
         similarity = (X @ self._centroids_by_feature).toarray() / np.float32(ROW_NORM)
         np.sqrt(np.maximum(similarity, 0, out=similarity), out=out[1])
-        if self.matcher is None or not isinstance(self.features, TextFeatures):
+        if self.matcher is None:
             return Scored(out)
-        found = self.matcher.match(self.features.words(self.features.main_text(inputs), MOST_WORDS), X)
+        features: Any = self.features
+        found = self.matcher.match(features.words(features.main_text(inputs), MOST_WORDS), X)
         match = log_scaled(found.probability)
         place = np.minimum(np.searchsorted(self.columns, found.columns), len(self.columns) - 1)
         modelled = self.columns[place] == found.columns
@@ -232,9 +236,9 @@ def node_texts(taxonomy: Taxonomy, column: int) -> list[str]:
     node = taxonomy.node(column)
     texts = node.texts
     if texts and taxonomy.levels[column] > 1:
-        path = " > ".join(taxonomy[step].name for step in taxonomy.path(node.id))
-        if len(path.split()) <= PHRASE_WORDS:
-            texts.append(path)
+        path = [taxonomy[step].name for step in taxonomy.path(node.id)]
+        if sum(len(name.split()) for name in path) <= PATH_WORDS:
+            texts.append(" > ".join(path))
     return texts
 
 

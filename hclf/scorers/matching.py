@@ -43,8 +43,9 @@ PHRASE_WORDS = 16  # a document of more words is no phrase of its node
 MOST_PHRASES = 30  # documents of one node that become phrases
 LISTED = 200  # phrases, and nodes by centroid, that are ranked for a document
 LISTED_TO_LEARN = 40
-QUERIES = (200, 20_000)  # fewest and most documents that weights are learned from
+QUERIES = (100, 20_000)  # fewest and most documents that weights are learned from
 LEARN_SHARE = 0.4  # of the documents, at most: their words are looked for in the phrases of the others
+FEWEST_PAIRS = 20  # pairs of a document and a candidate that a weight is learned from
 FEWEST_SWAPS = 4  # times a pair of words must stand for each other to be learned
 PENALTY = 2e-4  # of squared word weights
 WORD_SCALE = 0.1
@@ -167,7 +168,8 @@ class Index:
         position, other = _spread(self.phrases.words, name[named])
         absent = ~entries(W, rows[named[position]], other)
         missing = named[position[absent]], other[absent]
-        unsaid = (name[pair] >= 0) & ~entries(self.phrases.words, np.maximum(name[pair], 0), word)
+        unsaid = np.flatnonzero(name[pair] >= 0)
+        unsaid = unsaid[~entries(self.phrases.words, name[pair[unsaid]], word[unsaid])]
         swapped = _products(len(rows), (pair[unsaid], word[unsaid]), missing, len(self.idf))
         only = around & ~found
         return Pairs(rows, columns, table, (pair[found], word[found]), missing, (pair[only], word[only]), swapped)
@@ -195,7 +197,7 @@ class Index:
         by_centroid = near_rows * self.nodes + self.known[position]
         least = np.zeros(W.shape[0], dtype=np.float32)  # a node off the list is at most as similar as its last
         full = np.diff(near.indptr) >= listed
-        least[full] = np.minimum.reduceat(near.data, near.indptr[:-1][full]) if full.any() else 0
+        least[full] = near.data[near.indptr[:-1][full][:, None] + np.arange(listed)].min(axis=1)
         sort = np.argsort(by_centroid)
         similar = by_centroid[sort], near.data[sort]
 
@@ -304,7 +306,7 @@ class Matcher:
         often, times = np.unique(key[truth[pair]], return_counts=True)
         self.swaps = often[times >= FEWEST_SWAPS]
         design = self._design(found)
-        active = distinct(design.indices.astype(np.int64))
+        active = np.flatnonzero(np.bincount(design.indices, minlength=design.shape[1]) >= FEWEST_PAIRS)
         keep = np.flatnonzero(answered[found.rows])
         if not len(keep):
             return
