@@ -187,8 +187,57 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         self.report_ = self._report(length(inputs), sum(len(test) for _, test in folds)) | {
             "empty_texts": int(without_words(inputs).sum()),
             "documents_without_labels": int((np.diff(Y.indptr) == 0).sum()),
+            "candidate_recall": self._recall,
         }
         return self
+
+    def partial_update(
+        self, X: Any, y: Labels, *, taxonomy: Taxonomy | str | Path | None = None, progress: Progress = silent
+    ) -> Self:
+        """Learn from more documents, or changed texts of nodes: only the nodes they are about are trained again.
+
+        Calibration and thresholds stay as they are (`tune` renews the thresholds). Fit with
+        `scorer_options={"updatable": True}`, which keeps the training documents' features with the model.
+
+        Args:
+            X, y: the new documents and their labels, as in `fit`; may be empty.
+            taxonomy: the same nodes and edges with other texts; nodes whose texts differ are trained again.
+            progress: as in `fit`.
+
+        Raises:
+            NotFittedError, DataError: as in `fit`.
+            UsageError: the scorer cannot be updated or was not fitted for it; the taxonomy has other nodes or edges.
+        """
+        scorer: Any = self._fitted().scorer
+        if not hasattr(scorer, "partial_update"):
+            raise UsageError(f"scorer {self.scorer!r} cannot be updated: fit it anew")
+        inputs, given = as_inputs(X), self._labels(y)
+        if given.shape[0] != length(inputs):
+            raise DataError(f"{length(inputs)} documents but {given.shape[0]} label sets")
+        Y = most_specific(self.taxonomy_, given) if self.flat else close(self.taxonomy_, given)
+        hide = self.partial_labels == "unknown" and not self.flat
+        changed = np.zeros(0, dtype=np.int64) if taxonomy is None else self._changed(load_taxonomy(taxonomy))
+        scorer.partial_update(
+            inputs,
+            Y,
+            taxonomy=self.taxonomy_,
+            unknown=partial_depth(self.taxonomy_, Y) if hide else None,
+            changed=changed,
+            progress=progress,
+        )
+        self.counts_ = self.counts_ + np.bincount(Y.indices, minlength=len(self.taxonomy_))
+        documents = self.report_["documents"] + length(inputs)
+        self._model = self._model_of(scorer, self.counts_, documents)
+        self.report_ |= self._report(documents, self.report_["held_out"])
+        return self
+
+    def _changed(self, taxonomy: Taxonomy) -> Ints:
+        """Take a taxonomy with other texts; return the columns of the nodes whose texts differ."""
+        old, n = self.taxonomy_, len(self.taxonomy_)
+        if taxonomy.nodes != old.nodes or set(taxonomy.edges()) != set(old.edges()):
+            raise UsageError("the taxonomy has other nodes or edges than the model's: fit anew")
+        self.taxonomy_ = taxonomy
+        return np.array([j for j in range(n) if taxonomy.node(j).texts != old.node(j).texts], dtype=np.int64)
 
     def check_settings(self) -> None:
         """Refuse settings that cannot be, before any work is done.
@@ -305,13 +354,22 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         rng = np.random.default_rng(self.seed)
         samples: list[Sample] = []
         of_candidates: list[Sample] = []
+        asked, found = np.zeros(depth, dtype=np.int64), np.zeros(depth, dtype=np.int64)
         for model, test in held_out:
             for rows, scored in self._scored(model, inputs, test):
                 columns = model.scorer.columns
                 truth = dense(Y, rows, columns)
                 samples.append(sample(scored.channels, truth, known(unknown, rows, columns), model.levels, rate, rng))
+                asked += np.bincount(self.taxonomy_.levels[Y[rows].indices] - 1, minlength=depth)
+                found += np.bincount(model.levels[np.nonzero(truth)[1]] - 1, minlength=depth)
                 if scored.candidates is not None:
                     of_candidates.append(self._candidate_sample(scored.candidates, Y[rows], rows_of(unknown, rows)))
+                    found += np.bincount(of_candidates[-1].level[of_candidates[-1].truth] - 1, minlength=depth)
+        self._recall = {
+            str(level): float(found[level - 1] / asked[level - 1])
+            for level in range(1, depth + 1)
+            if of_candidates and asked[level - 1]
+        }
         if samples:
             self.calibration_ = Calibration.fit(samples, depth)
         if any(part.truth.any() for part in of_candidates):

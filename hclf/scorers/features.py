@@ -104,10 +104,15 @@ class TextFeatures:
         found.data[:] = 1
         return found
 
-    def main_text(self, documents: Sequence[Mapping[str, str]]) -> list[str]:
-        """Return of each document the text of the field that weighs most, the first of equals."""
+    @property
+    def main_field(self) -> str:
+        """The field that weighs most, the first of equals."""
         weights = self.field_weights or {}
-        main = max(weights, key=lambda name: weights[name], default="")
+        return max(weights, key=lambda name: weights[name], default="text")
+
+    def main_text(self, documents: Sequence[Mapping[str, str]]) -> list[str]:
+        """Return each document's `main_field`."""
+        main = self.main_field
         return [document.get(main) or "" for document in documents]
 
     def _flatten(self, documents: Sequence[Mapping[str, str]]) -> tuple[list[str], NDArray[Any], NDArray[Any]]:

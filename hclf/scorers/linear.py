@@ -5,14 +5,17 @@ random sample of all others that stands, by weight, for the rest. That keeps the
 a tenth of the time (`exact=True` trains on everything). What the sampling loses far from a node the second
 channel, the document's similarity to the node's centroid, gives back when both are calibrated together.
 
+Three more channels look around: the margin against the best one of its level, that of the parent, and the best one
+of the children.
+
 Where many nodes have few documents, or none, learned matching of words (`hclf.scorers.matching`) adds two more
 channels, and scores the nodes without a model of their own: those among a document's candidates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +41,32 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 PATH_WORDS = 24  # a longer path is nobody's phrase for a node
+OPTIONS = (
+    "C",
+    "negatives",
+    "negatives_per_positive",
+    "random_negatives",
+    "exact",
+    "node_texts",
+    "matching",
+    "max_models",
+    "prune",
+    "updatable",
+    "seed",
+)
 SCARCE, MANY_SCARCE = 10, 0.1  # matching is for taxonomies where this share of the nodes has fewer documents
+
+
+class Rows(NamedTuple):
+    """What is trained on: documents (features, labels, unknown labels, words), texts of nodes and whose they are."""
+
+    X: csr_matrix[Any]
+    Y: csr_matrix[Any]
+    unknown: csr_matrix[Any] | None
+    W: csr_matrix[Any]
+    of_texts: csr_matrix[Any]
+    text_columns: Ints
+    words: csr_matrix[Any]
 
 
 class LinearScorer:
@@ -56,12 +84,21 @@ class LinearScorer:
         max_models: nodes that get a linear model, those with most documents first; matching scores the others.
         field_weights: weight of each text field; see `TextFeatures`.
         prune: weights smaller than this are dropped after training.
+        updatable: keep the training rows with the model, in memory and on disk, so that `partial_update` works.
         n_jobs: processes for large problems; results do not depend on it.
         seed: of the random negatives and of the coordinate descent.
     """
 
     name: ClassVar[str] = "linear"
-    channels: ClassVar[tuple[str, ...]] = ("margin", "similarity", "match", "overlap")
+    channels: ClassVar[tuple[str, ...]] = (
+        "margin",
+        "similarity",
+        "match",
+        "overlap",
+        "relative",
+        "parent",
+        "child",
+    )
     candidate_channels: ClassVar[tuple[str, ...]] = ("match", "similarity", "overlap", "covered")
 
     def __init__(
@@ -77,6 +114,7 @@ class LinearScorer:
         max_models: int = 10_000,
         field_weights: Mapping[str, float] | None = None,
         prune: float = 0.01,
+        updatable: bool = False,
         n_jobs: int = 2,
         seed: int = 0,
     ) -> None:
@@ -85,7 +123,7 @@ class LinearScorer:
         self.C, self.exact, self.prune = C, exact, prune
         self.negatives, self.negatives_per_positive = negatives, negatives_per_positive
         self.random_negatives, self.node_texts = random_negatives, node_texts
-        self.matching, self.max_models = matching, max_models
+        self.matching, self.max_models, self.updatable = matching, max_models, updatable
         self.field_weights, self.n_jobs, self.seed = field_weights, n_jobs, seed
 
     def fit(
@@ -110,29 +148,109 @@ class LinearScorer:
         self.features: Features = features
         X, of_texts = features.fit_transform(inputs, [text for _, text in texts])
         columns = np.array([column for column, _ in texts], dtype=np.int64)
-        labels = from_pairs(*taxonomy.close_pairs(np.arange(len(texts)), columns), shape=(len(texts), len(taxonomy)))
-        self.known: Ints = distinct(np.concatenate([np.flatnonzero(counts), columns]))
-
-        def centroids(rows: Ints) -> csr_matrix[Any]:
-            return _centroids(vstack([X[rows], of_texts]), vstack([Y[rows], labels]), self.known)
-
-        self.centroids: csr_matrix[Any] = centroids(np.arange(X.shape[0]))
-        of_models = np.isin(columns, self.columns)
-        self._train(
-            csr_matrix(vstack([X, of_texts[of_models]])),
-            csr_matrix(vstack([Y, labels[of_models]])),
-            unknown,
-            progress,
-        )
+        W = features.words(features.main_text(inputs), MOST_WORDS) if matching else X[:, :0]
+        words = features.words([text for _, text in texts], MOST_WORDS) if matching else of_texts[:, :0]
+        rows = Rows(X, Y, unknown, W, of_texts, columns, words)
+        centroids = self._gather(rows, taxonomy)
+        self.weights, self.bias = self._train(rows, taxonomy, self.columns, progress)
         self.matcher: Matcher | None = None
         if matching:
-            W = features.words(features.main_text(inputs), MOST_WORDS)
-            words = features.words([text for _, text in texts], MOST_WORDS)
             self.matcher = Matcher(threads=self.n_jobs, seed=self.seed).fit(
                 (W, X), most_specific(taxonomy, Y), (words, columns), Outline.of(taxonomy), self.known, centroids
             )
+        self.rows = rows if self.updatable else None
         self._compile()
         return self
+
+    def partial_update(
+        self,
+        inputs: Inputs,
+        Y: csr_matrix[Any],
+        *,
+        taxonomy: Taxonomy,
+        unknown: csr_matrix[Any] | None = None,
+        changed: Ints | None = None,
+        progress: Progress = silent,
+    ) -> Self:
+        """Learn from more documents: train the nodes they carry and those in `changed`, leave the others as they are.
+
+        Features and learned word weights stay those of `fit`. A trained node gets the very model that fitting anew
+        on all documents with these features would give it; another one merely has not seen the new documents as
+        negatives. Centroids and phrases are renewed for all nodes.
+
+        Args:
+            inputs, Y, unknown: the new documents, as in `fit`.
+            taxonomy: of `fit`; the texts of its changed nodes are read again.
+            changed: columns to train besides.
+            progress: as in `fit`.
+
+        Raises:
+            UsageError: the scorer was not made with `updatable=True`.
+        """
+        if self.rows is None:
+            raise UsageError('only a model fitted with scorer_options={"updatable": True} can be updated')
+        features: Any = self.features
+        old, X = self.rows, self.features.transform(inputs)
+        hidden = None
+        if old.unknown is not None or unknown is not None:
+            parts = [part if part is not None else label[:0] for part, label in ((old.unknown, old.Y), (unknown, Y))]
+            hidden = _below(*(_resized(part, label.shape) for part, label in zip(parts, (old.Y, Y), strict=True)))
+        W = features.words(features.main_text(inputs), MOST_WORDS) if self.matcher else X[:, :0]
+        rows = old._replace(X=_below(old.X, X), Y=_below(old.Y, Y), unknown=hidden, W=_below(old.W, W))
+        again = distinct(
+            np.concatenate([Y.indices.astype(np.int64), np.zeros(0, int) if changed is None else changed])
+        )
+        if changed is not None and len(changed):
+            rows = self._read_again(rows, taxonomy, changed, inputs)
+        counts = np.bincount(rows.Y.indices, minlength=Y.shape[1])
+        again = again[counts[again] > 0]
+        before = self.columns
+        self.columns = distinct(np.concatenate([before, again]))
+        centroids = self._gather(rows, taxonomy)
+        weights, bias = self._train(rows, taxonomy, again, progress)
+        # The old models, without those trained again, and the new ones, in the order of columns.
+        kept = ~np.isin(before, again)
+        order = np.argsort(np.concatenate([before[kept], again]))
+        self.weights = csr_matrix(vstack([self.weights[kept], weights]))[order]
+        self.bias = np.concatenate([self.bias[kept], bias])[order]
+        if self.matcher is not None:
+            self.matcher.renew(
+                rows.W, most_specific(taxonomy, rows.Y), (rows.words, rows.text_columns), self.known, centroids
+            )
+        self.rows = rows
+        self._compile()
+        return self
+
+    def _read_again(self, rows: Rows, taxonomy: Taxonomy, changed: Ints, inputs: Inputs) -> Rows:
+        """Return the rows with the texts of changed nodes as the taxonomy has them now."""
+        features: Any = self.features
+        keep = np.flatnonzero(~np.isin(rows.text_columns, changed))
+        texts = self._texts(taxonomy, changed if self.matcher else np.intersect1d(changed, self.columns), inputs)
+        if isinstance(inputs, csr_matrix):
+            return rows
+        of_texts = features.transform([{features.main_field: text} for _, text in texts])
+        words = features.words([text for _, text in texts], MOST_WORDS) if self.matcher else of_texts[:, :0]
+        columns = np.array([column for column, _ in texts], dtype=np.int64)
+        return rows._replace(
+            of_texts=_below(rows.of_texts[keep], of_texts),
+            text_columns=np.concatenate([rows.text_columns[keep], columns]),
+            words=_below(rows.words[keep], words),
+        )
+
+    def _gather(self, rows: Rows, taxonomy: Taxonomy) -> Callable[[Ints], csr_matrix[Any]]:
+        """Set what goes with the columns, and all centroids; return how to make centroids of some documents."""
+        self.levels: Ints = taxonomy.levels[self.columns]
+        position, parents = taxonomy.parents.of_many(self.columns)
+        trained = np.isin(parents, self.columns)
+        self.edges: Ints = np.stack([position[trained], np.searchsorted(self.columns, parents[trained])])
+        self.known: Ints = distinct(np.concatenate([rows.Y.indices.astype(np.int64), rows.text_columns]))
+        labels = _closed(taxonomy, rows.text_columns)
+
+        def centroids(of: Ints) -> csr_matrix[Any]:
+            return _centroids(_below(rows.X[of], rows.of_texts), _below(rows.Y[of], labels), self.known)
+
+        self.centroids: csr_matrix[Any] = centroids(np.arange(rows.X.shape[0]))
+        return centroids
 
     def _is_matching(self, inputs: Inputs, counts: Ints) -> bool:
         if isinstance(inputs, csr_matrix):
@@ -146,12 +264,14 @@ class LinearScorer:
         return [(j, text) for j in columns.tolist() for text in node_texts(taxonomy, j)]
 
     def _train(
-        self, X: csr_matrix[Any], Y: csr_matrix[Any], unknown: csr_matrix[Any] | None, progress: Progress
-    ) -> None:
-        """Learn one model for each of `columns`."""
-        if unknown is not None:
-            unknown = from_pairs(*pairs(unknown), shape=Y.shape)
-        problem = Problem(X, csc_matrix(Y), csc_matrix(unknown) if unknown is not None else None)
+        self, rows: Rows, taxonomy: Taxonomy, columns: Ints, progress: Progress
+    ) -> tuple[csr_matrix[Any], Floats]:
+        """Return weights and biases of these columns."""
+        of_models = np.isin(rows.text_columns, self.columns)
+        X = _below(rows.X, rows.of_texts[of_models])
+        Y = _below(rows.Y, _closed(taxonomy, rows.text_columns[of_models]))
+        unknown = None if rows.unknown is None else csc_matrix(_resized(rows.unknown, Y.shape))
+        problem = Problem(X, csc_matrix(Y), unknown)
         recipe = Recipe(
             self.C,
             self.negatives,
@@ -161,13 +281,13 @@ class LinearScorer:
             self.prune,
             self.seed,
         )
-        centroids = self.centroids[np.searchsorted(self.known, self.columns)]
-        blocks = train_all(problem, self.columns, centroids, recipe, n_jobs=self.n_jobs)
+        centroids = self.centroids[np.searchsorted(self.known, columns)]
+        blocks = train_all(problem, columns, centroids, recipe, n_jobs=self.n_jobs)
         models: list[LinearModel] = []
-        for block in progress(blocks, "training nodes", block_count(problem, self.columns)):
+        for block in progress(blocks, "training nodes", block_count(problem, columns)):
             models.extend(block)
-        self.weights: csr_matrix[Any] = _stack([m.columns for m in models], [m.values for m in models], X.shape[1])
-        self.bias: Floats = np.array([m.bias for m in models], dtype=np.float32)
+        weights = _stack([m.columns for m in models], [m.values for m in models], X.shape[1])
+        return weights, np.array([m.bias for m in models], dtype=np.float32)
 
     def _compile(self) -> None:
         # Row-major by feature: `X @ that` then reads one short row for each feature of a document.
@@ -185,6 +305,7 @@ class LinearScorer:
         out[0] += self.bias
         similarity = (X @ self._centroids_by_feature).toarray() / np.float32(ROW_NORM)
         np.sqrt(np.maximum(similarity, 0, out=similarity), out=out[1])
+        self._look_around(out)
         if self.matcher is None:
             return Scored(out)
         features: Any = self.features
@@ -198,6 +319,22 @@ class LinearScorer:
         channels = np.stack([match, np.sqrt(np.maximum(found.similarity, 0)), found.overlap, found.covered])
         return Scored(out, Candidates(found.rows[other], found.columns[other], channels[:, other]))
 
+    def _look_around(self, out: Floats) -> None:
+        """Fill in the channels that compare a margin with others of the same document."""
+        margin, relative, parent, child = out[0], out[4], out[5], out[6]
+        starts = np.flatnonzero(np.diff(self.levels, prepend=0))
+        best = np.maximum.reduceat(margin, starts, axis=1)
+        np.subtract(margin, np.repeat(best, np.diff(starts, append=len(self.levels)), axis=1), out=relative)
+        parent[:] = 1  # of a root: certain
+        child[:] = margin
+        for into, reduce, (of, source) in (
+            (parent, np.minimum, self.edges),
+            (child, np.maximum, self.edges[::-1][:, np.argsort(self.edges[1], kind="stable")]),
+        ):
+            if len(of):
+                first = np.flatnonzero(np.diff(of, prepend=-1))
+                into[:, of[first]] = reduce.reduceat(margin[:, source], first, axis=1)
+
     def get_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return features, weights and centroids."""
         features, arrays = self.features.get_state()
@@ -206,14 +343,32 @@ class LinearScorer:
             arrays |= {f"{name}_{part}": getattr(matrix, part) for part in ("data", "indices", "indptr")}
         if self.matcher is not None:
             arrays |= {f"matcher_{key}": value for key, value in self.matcher.get_state().items()}
-        config = {"features": features, "n_features": self.weights.shape[1], "matching": self.matcher is not None}
-        return config, arrays | {"columns": self.columns, "known": self.known, "bias": self.bias}
+        if self.rows is not None:
+            for name, matrix in self.rows._asdict().items():
+                if isinstance(matrix, csr_matrix):
+                    arrays |= {f"rows_{name}_{part}": getattr(matrix, part) for part in ("data", "indices", "indptr")}
+                    arrays[f"rows_{name}_shape"] = np.array(matrix.shape)
+            arrays["rows_text_columns"] = self.rows.text_columns
+        config = {
+            "features": features,
+            "n_features": self.weights.shape[1],
+            "matching": self.matcher is not None,
+            "options": {name: getattr(self, name) for name in OPTIONS},
+        }
+        return config, arrays | {
+            "columns": self.columns,
+            "known": self.known,
+            "levels": self.levels,
+            "edges": self.edges,
+            "bias": self.bias,
+        }
 
     @classmethod
     def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Build a fitted scorer from what `get_state` returned."""
-        scorer = cls()
+        scorer = cls(**config["options"])
         scorer.columns, scorer.known, scorer.bias = arrays["columns"], arrays["known"], arrays["bias"]
+        scorer.levels, scorer.edges = arrays["levels"], arrays["edges"]
         own = {key.removeprefix("features_"): a for key, a in arrays.items() if key.startswith("features_")}
         scorer.features = features_from_state(config["features"], own)
         scorer.weights, scorer.centroids = (
@@ -223,6 +378,12 @@ class LinearScorer:
             )
             for name, rows in (("weights", scorer.columns), ("centroids", scorer.known))
         )
+        scorer.rows = None
+        if "rows_text_columns" in arrays:
+            kept: dict[str, Any] = {
+                name: _stored(arrays, f"rows_{name}") for name in Rows._fields if name != "text_columns"
+            }
+            scorer.rows = Rows(**kept, text_columns=arrays["rows_text_columns"])
         scorer.matcher = None
         if config["matching"]:
             own = {key.removeprefix("matcher_"): a for key, a in arrays.items() if key.startswith("matcher_")}
@@ -257,3 +418,23 @@ def _stack(indices: Sequence[Ints], values: Sequence[Floats], width: int) -> csr
     data = np.concatenate(values) if values else np.zeros(0, dtype=np.float32)
     flat = np.concatenate(indices) if indices else np.zeros(0, dtype=np.int64)
     return csr_matrix((data, flat, indptr), shape=(len(indices), width))
+
+
+def _stored(arrays: Mapping[str, NDArray[Any]], name: str) -> csr_matrix[Any] | None:
+    if f"{name}_shape" not in arrays:
+        return None
+    parts = tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr"))
+    return csr_matrix(parts, shape=tuple(arrays[f"{name}_shape"].tolist()))
+
+
+def _below(upper: csr_matrix[Any], lower: csr_matrix[Any]) -> csr_matrix[Any]:
+    return csr_matrix(vstack([upper, lower]))
+
+
+def _resized(Y: csr_matrix[Any], shape: tuple[int, int]) -> csr_matrix[Any]:
+    return from_pairs(*pairs(Y), shape=shape)
+
+
+def _closed(taxonomy: Taxonomy, columns: Ints) -> csr_matrix[Any]:
+    """Return a row for each column, with the column and its ancestors."""
+    return from_pairs(*taxonomy.close_pairs(np.arange(len(columns)), columns), shape=(len(columns), len(taxonomy)))

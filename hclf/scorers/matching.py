@@ -260,6 +260,18 @@ class Matcher:
         self.index = self._index(outline, W, specific, every, texts, known, centroids(every))
         return self
 
+    def renew(
+        self,
+        W: csr_matrix[Any],
+        specific: csr_matrix[Any],
+        texts: tuple[csr_matrix[Any], Ints],
+        known: Ints,
+        centroids: Callable[[Ints], csr_matrix[Any]],
+    ) -> None:
+        """Take other phrases and centroids, as in `fit`; what words say stays."""
+        every = np.arange(W.shape[0])
+        self.index = self._index(self.index.outline, W, specific, every, texts, known, centroids(every))
+
     def _queries(self, W: csr_matrix[Any], specific: csr_matrix[Any], texts: tuple[csr_matrix[Any], Ints]) -> Ints:
         """Return the documents to learn from: labelled, with words, and no mere copies of a text of their node."""
         named = set(zip(_signatures(texts[0]).tolist(), texts[1].tolist(), strict=True))

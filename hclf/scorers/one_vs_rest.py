@@ -18,6 +18,7 @@ Floats = NDArray[np.float32]
 
 SIMILARITY_BLOCK = 16_000_000  # numbers held at once while documents are matched with centroids (64 MB)
 MOST_NODES = 64  # of one block: enough to spread the work evenly
+SECOND_ROUND = 50  # positives from which a node is trained again, with its first model's mistakes
 WORTH_PROCESSES = 3_000_000  # rows x nodes below which starting processes costs more than it saves
 
 
@@ -91,7 +92,7 @@ def _block_size(problem: Problem) -> int:
 
 def _train_block(problem: Problem, columns: Ints, centroids: csr_matrix[Any], recipe: Recipe) -> list[LinearModel]:
     nothing = np.zeros(0, dtype=np.float32)
-    similar = [nothing] * len(columns) if recipe.exact else (centroids @ problem.X.T).toarray()
+    similar = [nothing] * len(columns) if recipe.exact else (problem.X @ csr_matrix(centroids.T)).T.toarray()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the tolerance is ours; a last digit more is no gain
         return [
@@ -101,12 +102,43 @@ def _train_block(problem: Problem, columns: Ints, centroids: csr_matrix[Any], re
 
 
 def _train(problem: Problem, column: int, similarity: Floats, recipe: Recipe) -> LinearModel:
-    positive = problem.positive_rows(column)
-    rng = np.random.default_rng((recipe.seed, column))
-    rows, weight = _training_rows(positive, problem.negative_rows(column), similarity, recipe, rng)
-    if len(rows) == len(positive):  # nothing to tell it from
+    positive, negative = problem.positive_rows(column), problem.negative_rows(column)
+    if not len(negative):  # nothing to tell it from
         return LinearModel(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32), 1.0)
-    sub = problem.X[rows]
+    hard = int(max(recipe.negatives, recipe.negatives_per_positive * len(positive)))
+    if recipe.exact or hard + recipe.random_negatives >= len(negative):
+        return _pruned(_solved(problem, positive, negative, negative[:0], recipe), recipe.prune)
+    rng = np.random.default_rng((recipe.seed, column))
+    confusable = negative[np.argpartition(-similarity[negative], hard)[:hard]]
+    rest = np.setdiff1d(negative, confusable, assume_unique=True)
+    model = _solved(problem, positive, confusable, rest, recipe, rng)
+    if len(positive) >= SECOND_ROUND:
+        # The model's own mistakes, where there are any: with them it is nearly the one that sees every row.
+        weights = np.zeros(problem.X.shape[1], dtype=np.float32)
+        weights[model.columns] = model.values
+        margin = (problem.X @ weights + np.float32(model.bias))[rest]
+        worst = np.argsort(-margin, kind="stable")[:hard]
+        confusable = np.concatenate([confusable, rest[worst[margin[worst] > -1]]])
+        rest = np.setdiff1d(rest, confusable, assume_unique=True)
+        model = _solved(problem, positive, confusable, rest, recipe, rng)
+    return _pruned(model, recipe.prune)
+
+
+def _solved(
+    problem: Problem,
+    positive: Ints,
+    negative: Ints,
+    rest: Ints,
+    recipe: Recipe,
+    rng: np.random.Generator | None = None,
+) -> LinearModel:
+    """Return the model of positives against negatives and a sample of the rest, weighted to stand for all of it."""
+    sample = rest if rng is None else rng.choice(rest, min(recipe.random_negatives, len(rest)), replace=False)
+    rows = np.concatenate([positive, negative, sample])
+    order = np.argsort(rows)
+    weight = np.ones(len(rows))
+    weight[len(rows) - len(sample) :] = len(rest) / max(len(sample), 1)
+    sub = problem.X[rows[order]]
     # Only the features that occur in these rows: liblinear's work and memory go with the number of columns.
     seen = np.zeros(problem.X.shape[1], dtype=bool)
     seen[sub.indices] = True
@@ -114,28 +146,13 @@ def _train(problem: Problem, column: int, similarity: Floats, recipe: Recipe) ->
     number = np.cumsum(seen, dtype=np.int32) - 1
     sub = csr_matrix((sub.data, number[sub.indices], sub.indptr), shape=(len(rows), max(len(features), 1)))
     svm = LinearSVC(C=recipe.C, dual=True, tol=0.05, max_iter=200, random_state=recipe.seed)
-    svm.fit(sub, np.isin(rows, positive), sample_weight=weight)
-    values = svm.coef_.ravel().astype(np.float32)[: len(features)]
-    keep = np.abs(values) >= recipe.prune
-    return LinearModel(features[keep], values[keep], float(svm.intercept_[0]))
+    svm.fit(sub, order < len(positive), sample_weight=weight[order])
+    return LinearModel(features, svm.coef_.ravel().astype(np.float32)[: len(features)], float(svm.intercept_[0]))
 
 
-def _training_rows(
-    positive: Ints, negative: Ints, similarity: Floats, recipe: Recipe, rng: np.random.Generator
-) -> tuple[Ints, NDArray[np.float64]]:
-    """Return the training rows of a node, ascending, and their weights."""
-    hard = int(max(recipe.negatives, recipe.negatives_per_positive * len(positive)))
-    if recipe.exact or hard + recipe.random_negatives >= len(negative):
-        rows = np.sort(np.concatenate([positive, negative]))
-        return rows, np.ones(len(rows))
-    nearest = np.argpartition(-similarity[negative], hard)
-    confusable, rest = negative[nearest[:hard]], np.sort(negative[nearest[hard:]])
-    sample = rng.choice(rest, recipe.random_negatives, replace=False)
-    rows = np.concatenate([positive, confusable, sample])
-    weight = np.ones(len(rows))
-    weight[len(rows) - len(sample) :] = len(rest) / max(len(sample), 1)
-    order = np.argsort(rows)
-    return rows[order], weight[order]
+def _pruned(model: LinearModel, least: float) -> LinearModel:
+    keep = np.abs(model.values) >= least
+    return LinearModel(model.columns[keep], model.values[keep], model.bias)
 
 
 def _column(matrix: csc_matrix[Any], column: int) -> Ints:
