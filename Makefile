@@ -31,6 +31,10 @@ format: $(VENV)/.ready
 bench: $(VENV)/.ready
 	$(BIN)/python benchmarks/taxonomy.py
 	$(BIN)/python benchmarks/openfoodfacts.py
+	$(BIN)/python benchmarks/scale.py
+	test -d .bench/venv || $(BIN)/python benchmarks/peers.py --setup
+	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/frontier.py
 
 docs: $(VENV)/.ready
 	$(BIN)/python -m tests.make_docs

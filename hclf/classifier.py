@@ -500,6 +500,53 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         inputs = as_inputs(X)
         return [s for batch in self._batches(inputs) for s in label_sets(self.taxonomy_, self._decode(batch, inputs))]
 
+    def rank(self, X: Any, k: int = 10, *, among: Sequence[str] | None = None) -> list[list[ScoredNode]]:
+        """Return for each document the k nodes that are most probably a most specific label, best first.
+
+        A node's share is its score without that of its children: without their sum where every document has one
+        label (paths exclude each other), else without the highest. Nodes without a share are left out.
+
+        Args:
+            X: documents, as in `fit`.
+            k: how many, at most.
+            among: ids, names or paths of the nodes that may be answers (a share below them is theirs); None: all.
+
+        Raises:
+            NotFittedError, DataError: as in `predict`, or a node that does not exist.
+            UsageError: k below 1.
+        """
+        self._fitted()
+        if k < 1:
+            raise UsageError(f"k is at least 1, not {k}")
+        taxonomy, n = self.taxonomy_, len(self.taxonomy_)
+        allowed = np.ones(n, dtype=bool)
+        if among is not None:
+            resolve = LabelResolver(taxonomy)
+            allowed = np.isin(np.arange(n), [taxonomy.index(resolve(node)) for node in among])
+        answers = np.flatnonzero(allowed)
+        inside = np.isin(np.arange(n), taxonomy.close_pairs(answers, answers)[1])
+        parents, children = taxonomy.children.of_many(np.arange(n))
+        parents, children = parents[inside[children]], children[inside[children]]
+        starts = np.flatnonzero(np.diff(parents, prepend=-1))
+        below = np.add if self._decoder_name == "path" else np.maximum
+        ranked: list[list[ScoredNode]] = []
+        for batch in self._batches(as_inputs(X)):
+            share = batch.values.copy()
+            if len(starts):
+                share[:, parents[starts]] -= below.reduceat(batch.values[:, children], starts, axis=1)
+            share[:, ~allowed] = 0
+            best = np.sort(np.argpartition(-share, min(k, n) - 1, axis=1)[:, :k], axis=1)
+            for row, columns in zip(share, best, strict=True):
+                order = columns[np.argsort(-row[columns], kind="stable")]
+                ranked.append([self._scored_node(j, float(row[j])) for j in order.tolist() if row[j] > 0])
+        return ranked
+
+    def _scored_node(self, column: int, score: float) -> ScoredNode:
+        taxonomy = self.taxonomy_
+        level = int(taxonomy.levels[column])
+        cold = bool(self.counts_[column] == 0)
+        return ScoredNode(taxonomy.nodes[column], taxonomy.names[column], level, score, cold)
+
     def predict_documents(self, documents: Iterable[Document]) -> Iterator[Prediction]:
         """Yield a prediction for each document, in order, holding one batch at a time.
 

@@ -1,8 +1,7 @@
 """hclf itself, through `HierarchicalClassifier`, at its defaults; its fit includes calibration and tuning.
 
 Its own label sets are scored. `predict s` is the time from raw text to label sets. The ranked lists come apart from
-that, from coherent scores s: a node ranks by s(node) minus the highest s of its children, the probability that the
-path ends there. As peers rank most specific labels of the training documents, so does it, and leaves besides.
+that, by `rank`. As peers rank most specific labels of the training documents, so does it, and leaves besides.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from _job import Job, cpu_seconds, finish, padded, peak_memory_mib, reset_peak_m
 
 from hclf import HierarchicalClassifier, load_taxonomy
 from hclf.data import Document
-
-ROWS = 512
 
 
 def run() -> None:
@@ -57,31 +54,14 @@ def run() -> None:
 
 def ranked(model: HierarchicalClassifier, taxonomy: Any, job: Job) -> tuple[np.ndarray, np.ndarray]:
     """The nodes at which a document's path most probably ends, best first."""
-    child, parent = parents_of(taxonomy)
     allowed = taxonomy.is_leaf.copy()
     allowed[job.columns] = True
     if job.answers is not None:
         allowed &= np.isin(np.arange(len(taxonomy)), job.answers)
-    lists = []
-    rows = max(1, min(ROWS, 4_000_000 // max(len(taxonomy), 1)))
-    for start in range(0, len(job.test), rows):
-        scores = model.predict_proba([document["fields"] for document in job.test[start : start + rows]])
-        best_child = np.zeros_like(scores)
-        np.maximum.at(best_child.T, parent, scores.T[child])
-        ends = scores - best_child
-        ends[:, ~allowed] = 0
-        for own in ends:
-            best = np.argpartition(-own, min(job.top, len(own) - 1))[: job.top]
-            best = best[np.argsort(-own[best], kind="stable")]
-            best = best[own[best] > 0]
-            lists.append((best, own[best]))
+    among = [taxonomy.nodes[j] for j in np.flatnonzero(allowed)]
+    found = model.rank([document["fields"] for document in job.test], job.top, among=among)
+    lists = [([taxonomy.index(node.id) for node in own], [node.score for node in own]) for own in found]
     return padded(lists, job.top)
-
-
-def parents_of(taxonomy: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The edges as two arrays: child and parent columns."""
-    child = np.repeat(np.arange(len(taxonomy)), np.diff(taxonomy.parents.indptr))
-    return child, taxonomy.parents.indices
 
 
 if __name__ == "__main__":
