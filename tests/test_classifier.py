@@ -110,6 +110,13 @@ def test_the_report_says_what_happened(shipped: tuple[HierarchicalClassifier, Sa
     assert "several most specific labels" in report["decoder_reason"]
 
 
+def test_of_many_documents_a_bounded_number_is_held_out(pets: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifier_module, "SMALL", 20)
+    share = fit(pets).report_["held_out"]
+    monkeypatch.setattr(classifier_module, "MOST_HELD_OUT", 5)
+    assert fit(pets).report_["held_out"] <= 5 < share <= 0.2 * 60
+
+
 # -- evaluate, score, tune ---------------------------------------------------------------------------------------
 
 

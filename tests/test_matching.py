@@ -18,7 +18,7 @@ from hclf.classifier import HierarchicalClassifier
 from hclf.labels import label_matrix
 from hclf.scorers import matching
 from hclf.scorers.features import ROW_NORM
-from hclf.scorers.linear import LinearScorer, node_texts
+from hclf.scorers.linear import PATH_WORDS, LinearScorer, node_texts
 from hclf.scorers.matching import (
     FEATURES,
     MOST_PHRASES,
@@ -581,13 +581,13 @@ def test_words_after_the_first_ones_are_not_read() -> None:
 
 
 def test_a_path_is_a_phrase_where_it_is_short() -> None:
-    long = " ".join(f"word{i}" for i in range(PHRASE_WORDS - 2))
+    long = " ".join(f"word{i}" for i in range(PATH_WORDS - 1))
     nodes = [Node("a", {"": "Drinks"}), Node("b", {"": "Teas"}), Node("c", {"": long}), Node("d", {"": long + " x"})]
     taxonomy = Taxonomy(nodes, [("a", "b"), ("a", "c"), ("a", "d")])
     found = [node_texts(taxonomy, taxonomy.index(node)) for node in "abcd"]
     assert found[0] == ["Drinks"]
     assert found[1] == ["Teas", "Drinks > Teas"]
-    assert found[2] == [long, f"Drinks > {long}"]  # the sign counts as a word
+    assert found[2] == [long, f"Drinks > {long}"]  # the sign is no word
     assert found[3] == [f"{long} x"]
     assert [taxonomy.node(j).texts for j in range(4)] == [f[:1] for f in found]  # the node's own stay as they are
 

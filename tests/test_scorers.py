@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Sample
+from dags import Dag, dags
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from hclf.errors import HclfError, UsageError
 from hclf.labels import from_pairs, label_matrix, partial_depth
 from hclf.scorers import SCORERS, one_vs_rest, scorer_class
 from hclf.scorers.base import Candidates, Scored
-from hclf.scorers.linear import LinearScorer, node_texts
+from hclf.scorers.linear import LinearScorer, Rows, node_texts
 from hclf.taxonomy import Node, Taxonomy
 
 every_scorer = pytest.mark.parametrize("name", SCORERS)
@@ -354,3 +357,95 @@ def test_progress_is_told_how_much_there_is_and_sees_all_of_it(pets: Sample) -> 
     scorer = LinearScorer(n_jobs=1).fit(texts(pets), Y, taxonomy=pets.taxonomy, progress=progress)
     assert told == [("training nodes", len(seen))]
     assert identical(scorer.score(texts(pets)), fitted("linear", pets).score(texts(pets)))
+
+
+def test_a_model_needs_a_node() -> None:
+    assert LinearScorer(max_models=1).max_models == 1
+    with pytest.raises(UsageError, match="max_models is at least 1, not 0"):
+        LinearScorer(max_models=0)
+
+
+# -- margins of the others ---------------------------------------------------------------------------------------
+
+
+@given(dags(), st.data())
+def test_a_margin_is_compared_with_its_level_its_parents_and_its_children(dag: Dag, data: st.DataObject) -> None:
+    """Whatever part of the nodes has models: max_models may leave out a parent and keep its child."""
+    taxonomy = dag.taxonomy
+    some = st.sets(st.integers(0, len(taxonomy) - 1), min_size=1)
+    columns = np.array(sorted(data.draw(some)))
+    scorer = LinearScorer(n_jobs=1)
+    scorer.columns = columns
+    nothing = csr_matrix((1, 1), dtype=np.float32)
+    Y = from_pairs(np.zeros(len(columns), dtype=int), columns, (1, len(taxonomy)))
+    scorer._gather(Rows(nothing, Y, None, nothing, nothing[:0], columns[:0], nothing[:0]), taxonomy)
+    out = np.full((len(LinearScorer.channels), 3, len(columns)), np.nan, dtype=np.float32)
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    margin = np.random.default_rng(seed).normal(size=out[0].shape).round(1).astype(np.float32)  # ties, too
+    out[0] = margin
+    scorer._look_around(out)
+    relative, parent, child = (
+        out[LinearScorer.channels.index(channel)] for channel in ("relative", "parent", "child")
+    )
+
+    assert identical(out[0], margin)
+    assert (relative <= 0).all()
+    at = {int(column): i for i, column in enumerate(columns)}
+    for column, i in at.items():
+        node, level = taxonomy.nodes[column], taxonomy.levels[column]
+        level_mates = [k for other, k in at.items() if taxonomy.levels[other] == level]
+        above = [at[j] for p, c in dag.edges if c == node and (j := taxonomy.index(p)) in at]
+        below = [at[j] for p, c in dag.edges if p == node and (j := taxonomy.index(c)) in at]
+        for row in range(3):
+            assert max(relative[row, k] for k in level_mates) == 0
+            assert relative[row, i] == margin[row, i] - max(margin[row, k] for k in level_mates)
+            assert parent[row, i] == min((margin[row, k] for k in above), default=1)
+            assert child[row, i] == max((margin[row, k] for k in below), default=margin[row, i])
+
+
+# -- a second round ----------------------------------------------------------------------------------------------
+
+TWINS = Taxonomy([f"n{k:02}" for k in range(12)])
+
+
+def twins(n: int, seed: int) -> tuple[list[dict[str, str]], csr_matrix]:
+    """Documents of twelve nodes in pairs that share words; one in three words is some other node's."""
+    rng = np.random.default_rng(seed)
+    inputs, labels = [], []
+    for node in rng.integers(12, size=n).tolist():
+        own = [f"own{node}w{i}" for i in rng.integers(8, size=3)]
+        shared = [f"pair{node // 2}w{i}" for i in rng.integers(4, size=2)]
+        other = [f"own{k}w{i}" for k, i in rng.integers((12, 8), size=(2, 2))]
+        inputs.append({"text": " ".join([*own, *shared, *other])})
+        labels.append([f"n{node:02}"])
+    return inputs, label_matrix(TWINS, labels)
+
+
+def twin_margins(**options: Any) -> Any:
+    inputs, Y = twins(1_200, seed=0)
+    scorer = LinearScorer(node_texts=False, matching=False, n_jobs=1, **options).fit(inputs, Y, taxonomy=TWINS)
+    return scorer.score(twins(300, seed=1)[0]).channels[0].ravel()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_second_round_makes_up_for_negatives_that_were_missed(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {"negatives": 10, "negatives_per_positive": 0.1, "random_negatives": 20, "seed": seed}
+    exact, twice = twin_margins(exact=True), twin_margins(**few)
+    monkeypatch.setattr(one_vs_rest, "SECOND_ROUND", 10**9)
+    assert identical(twin_margins(exact=True), exact)  # there is nothing it could have missed
+    once = twin_margins(**few)
+    before, after = (np.corrcoef(exact, margins)[0, 1] for margins in (once, twice))
+    assert after > before + 0.005
+    assert after > 0.96
+
+
+def test_a_node_of_few_documents_has_one_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, Y = twins(300, seed=0)  # about 25 of each
+    few = {"negatives": 10, "negatives_per_positive": 0.1, "random_negatives": 20, "node_texts": False}
+    fewest, most = (int(f(np.bincount(Y.indices))) for f in (np.min, np.max))
+    scores = {}
+    for least in (fewest, most + 1, 10**9):
+        monkeypatch.setattr(one_vs_rest, "SECOND_ROUND", least)
+        scores[least] = LinearScorer(**few, matching=False, n_jobs=1).fit(inputs, Y, taxonomy=TWINS).score(inputs)
+    assert identical(scores[most + 1], scores[10**9])
+    assert not identical(scores[fewest], scores[10**9])
