@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
@@ -32,6 +33,7 @@ from hclf.inputs import (
     as_inputs,
     chunks,
     dense,
+    in_threads,
     is_matrix,
     joined,
     known,
@@ -44,7 +46,7 @@ from hclf.labels import close, entries, from_pairs, label_matrix, label_sets, mo
 from hclf.registry import load_taxonomy
 from hclf.scorers import Scorer, scorer_class
 from hclf.scorers.base import Candidates, Progress, Scored, silent
-from hclf.taxonomy import CoherenceMethod, Taxonomy, distinct
+from hclf.taxonomy import CoherenceMethod, Taxonomy, distinct, spread
 from hclf.thresholds import Search, Thresholds, parse_goal, tune
 
 Ints = NDArray[np.int64]
@@ -53,6 +55,7 @@ Labels: TypeAlias = Any
 """Lists of node ids, names or paths, one list a document; or an indicator matrix (documents, nodes)."""
 
 BATCH_NUMBERS = 12_000_000  # scores held at once for one batch (48 MB a matrix)
+AHEAD = 8  # batches of documents a thread that are read at once, so that threads seldom wait
 SMALL = 1_500  # up to so many documents, held-out scores come from cross-validation: one part would be too few
 FOLDS = 5
 HELD_OUT, MOST_HELD_OUT = 0.15, 5_000  # of the documents; more make calibration and thresholds no better
@@ -208,7 +211,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             NotFittedError, DataError: as in `fit`.
             UsageError: the scorer cannot be updated or was not fitted for it; the taxonomy has other nodes or edges.
         """
-        scorer: Any = self._fitted().scorer
+        scorer: Any = copy(self._fitted().scorer)  # so that what fails on the way changes nothing
         if not hasattr(scorer, "partial_update"):
             raise UsageError(f"scorer {self.scorer!r} cannot be updated: fit it anew")
         inputs, given = as_inputs(X), self._labels(y)
@@ -216,28 +219,37 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             raise DataError(f"{length(inputs)} documents but {given.shape[0]} label sets")
         Y = most_specific(self.taxonomy_, given) if self.flat else close(self.taxonomy_, given)
         hide = self.partial_labels == "unknown" and not self.flat
-        changed = np.zeros(0, dtype=np.int64) if taxonomy is None else self._changed(load_taxonomy(taxonomy))
+        now = self.taxonomy_ if taxonomy is None else load_taxonomy(taxonomy)
         scorer.partial_update(
             inputs,
             Y,
-            taxonomy=self.taxonomy_,
-            unknown=partial_depth(self.taxonomy_, Y) if hide else None,
-            changed=changed,
+            taxonomy=now,
+            unknown=partial_depth(now, Y) if hide else None,
+            changed=self._changed(now),
             progress=progress,
         )
+        self.taxonomy_, self.scorer_ = now, scorer
         self.counts_ = self.counts_ + np.bincount(Y.indices, minlength=len(self.taxonomy_))
         documents = self.report_["documents"] + length(inputs)
         self._model = self._model_of(scorer, self.counts_, documents)
-        self.report_ |= self._report(documents, self.report_["held_out"])
+        self.report_ |= self._report(documents, self.report_["held_out"]) | {
+            "empty_texts": self.report_["empty_texts"] + int(without_words(inputs).sum()),
+            "documents_without_labels": self.report_["documents_without_labels"]
+            + int((np.diff(Y.indptr) == 0).sum()),
+        }
         return self
 
     def _changed(self, taxonomy: Taxonomy) -> Ints:
-        """Take a taxonomy with other texts; return the columns of the nodes whose texts differ."""
-        old, n = self.taxonomy_, len(self.taxonomy_)
+        """Return the columns whose texts differ in a taxonomy of the same nodes and edges; a path is a text, too."""
+        old = self.taxonomy_
         if taxonomy.nodes != old.nodes or set(taxonomy.edges()) != set(old.edges()):
             raise UsageError("the taxonomy has other nodes or edges than the model's: fit anew")
-        self.taxonomy_ = taxonomy
-        return np.array([j for j in range(n) if taxonomy.node(j).texts != old.node(j).texts], dtype=np.int64)
+        if taxonomy is old:
+            return np.zeros(0, dtype=np.int64)
+        every = range(len(old))
+        renamed = np.flatnonzero([a != b for a, b in zip(taxonomy.names, old.names, strict=True)])
+        texts = np.flatnonzero([taxonomy.node(j).texts != old.node(j).texts for j in every])
+        return distinct(np.concatenate([texts, spread(renamed, old.children)]))
 
     def check_settings(self) -> None:
         """Refuse settings that cannot be, before any work is done.
@@ -260,8 +272,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
                 raise UsageError(f"thresholds are one number, or one a level, not {self.thresholds!r}")
 
     def _new_scorer(self) -> Scorer:
-        jobs = self.n_jobs or os.cpu_count() or 1
-        options = {"n_jobs": jobs, "seed": self.seed, **(self.scorer_options or {})}
+        options = {"n_jobs": self._workers, "seed": self.seed, **(self.scorer_options or {})}
         try:
             scorer: Scorer = scorer_class(self.scorer)(**options)
         except TypeError as error:
@@ -386,8 +397,10 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         return Sample(values[spoken], truth[spoken], np.ones(len(rows))[spoken], levels[spoken])
 
     def _scored(self, model: Model, inputs: Inputs, rows: Ints) -> Iterator[tuple[Ints, Scored]]:
-        for part in self._slices(len(rows)):
-            yield rows[part], model.scorer.score(take(inputs, rows[part]))
+        def score(part: slice) -> tuple[Ints, Scored]:
+            return rows[part], model.scorer.score(take(inputs, rows[part]))
+
+        return in_threads(score, self._slices(len(rows)), self._workers)
 
     def _held_out_scores(
         self, held_out: Sequence[tuple[Model, Ints]], inputs: Inputs, Y: csr_matrix[Any]
@@ -454,16 +467,24 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
     def _batches(self, inputs: Inputs, model: Model | None = None) -> Iterator[Scores]:
-        """Score inputs batch by batch: the one loop that everything runs on."""
+        """Score inputs batch by batch, in threads but in order: the one loop that everything runs on."""
         model = model or self._fitted()
-        for rows in self._slices(length(inputs)):
-            scored = model.scorer.score(inputs[rows])
-            scores = model.prior.fill(self.calibration_.probabilities(scored.channels, model.levels))
-            if scored.candidates is not None:
-                of, columns, channels = scored.candidates
-                levels = self.taxonomy_.levels[columns]
-                scores[of, columns] = self.candidate_calibration_.probabilities(channels, levels)
-            yield Scores(rows, scores if self.flat else self.taxonomy_.coherent(scores, self.coherence), scores)
+        return in_threads(
+            lambda rows: self._score(inputs[rows], rows, model), self._slices(length(inputs)), self._workers
+        )
+
+    @property
+    def _workers(self) -> int:
+        return self.n_jobs or os.cpu_count() or 1
+
+    def _score(self, inputs: Inputs, rows: slice, model: Model) -> Scores:
+        scored = model.scorer.score(inputs)
+        scores = model.prior.fill(self.calibration_.probabilities(scored.channels, model.levels))
+        if scored.candidates is not None:
+            of, columns, channels = scored.candidates
+            levels = self.taxonomy_.levels[columns]
+            scores[of, columns] = self.candidate_calibration_.probabilities(channels, levels)
+        return Scores(rows, scores if self.flat else self.taxonomy_.coherent(scores, self.coherence), scores)
 
     def _fitted(self) -> Model:
         if not hasattr(self, "_model"):
@@ -548,13 +569,13 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         return ScoredNode(taxonomy.nodes[column], taxonomy.names[column], level, score, cold)
 
     def predict_documents(self, documents: Iterable[Document]) -> Iterator[Prediction]:
-        """Yield a prediction for each document, in order, holding one batch at a time.
+        """Yield a prediction for each document, in order, holding one batch a thread at a time.
 
         Raises:
             NotFittedError: fit or load first.
         """
         self._fitted()
-        for batch in chunks(documents, self._batch_size()):
+        for batch in chunks(documents, self._batch_size() * self._workers * AHEAD):
             inputs = [document.fields for document in batch]
             for scores in self._batches(inputs):
                 Y = self._decode(scores, inputs)

@@ -111,7 +111,8 @@ class Prior:
             if nodes.size:
                 position, parents = taxonomy.parents.of_many(nodes)
                 share = (1 / (counts[parents] + 2)).astype(np.float32)
-                self.steps.append((nodes, parents, share, np.searchsorted(position, np.arange(len(nodes)))))
+                starts = np.searchsorted(position, np.arange(len(nodes)))
+                self.steps.append((nodes, parents, share, starts if len(parents) > len(nodes) else None))
 
     def fill(self, probabilities: Floats) -> Floats:
         """Return (n, nodes) scores from (n, len(columns)) probabilities."""
@@ -119,7 +120,8 @@ class Prior:
         by_node[self.columns] = probabilities.T
         by_node[self.roots] = self.root_score
         for nodes, parents, share, starts in self.steps:
-            by_node[nodes] = np.minimum.reduceat(by_node[parents] * share[:, None], starts, axis=0)
+            shares = by_node[parents] * share[:, None]
+            by_node[nodes] = shares if starts is None else np.minimum.reduceat(shares, starts, axis=0)
         return by_node.T
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -14,6 +16,8 @@ from hclf.errors import UsageError
 
 Ints = NDArray[np.int64]
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 
 Inputs: TypeAlias = "Sequence[Mapping[str, str]] | csr_matrix[Any]"
 """Documents as named text fields, or a feature matrix (documents, features)."""
@@ -101,3 +105,18 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
             chunk = []
     if chunk:
         yield chunk
+
+
+def in_threads(work: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:
+    """Yield the result of each item, in order; as many are worked on at once as there are workers."""
+    if workers == 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[B]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) >= workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -170,12 +170,7 @@ def unseen(taxonomy: Taxonomy, n: int = 6) -> Sample:
     [
         {"matching": True},
         {"matching": False, "node_texts": False},
-        pytest.param(
-            {"matching": False},
-            marks=pytest.mark.xfail(
-                strict=True, reason="without matching, texts of a node without a model are not read when it gets one"
-            ),
-        ),
+        {"matching": False},
     ],
 )
 def test_a_node_that_had_no_document_gets_the_model_that_fit_would_give_it(
@@ -320,7 +315,6 @@ def test_counts_and_the_report_tell_of_all_documents(pets: Sample) -> None:
     assert model.report_["documents"] == report["documents"] + 7
 
 
-@pytest.mark.xfail(strict=True, reason="partial_update leaves these two counts of the report as fit set them")
 def test_the_report_counts_empty_documents_and_those_without_labels_of_updates_too(pets: Sample) -> None:
     model = classifier(pets)
     empty, bare = model.report_["empty_texts"], model.report_["documents_without_labels"]
@@ -576,7 +570,6 @@ def test_other_nodes_or_edges_are_refused(other: Taxonomy) -> None:
     assert same(model.predict_proba(["white marble"]), before)
 
 
-@pytest.mark.xfail(strict=True, reason="_changed sets taxonomy_ before the scorer has accepted the update")
 @pytest.mark.parametrize("updatable", [False, True])
 def test_a_refused_update_leaves_the_taxonomy_as_it_was(updatable: bool) -> None:
     model = garden_model(updatable=updatable)
@@ -586,7 +579,6 @@ def test_a_refused_update_leaves_the_taxonomy_as_it_was(updatable: bool) -> None
     assert model.taxonomy_ is taxonomy
 
 
-@pytest.mark.xfail(strict=True, reason="_changed compares a node's own texts, not its path")
 def test_a_new_name_of_a_parent_is_in_the_paths_below_it() -> None:
     model = garden_model()
     model.partial_update([], [], taxonomy=garden(stones="acorns"))
@@ -597,7 +589,6 @@ def test_a_new_name_of_a_parent_is_in_the_paths_below_it() -> None:
     assert said == {model.taxonomy_.index(node) for node in ("stones", "slate", "marble")}
 
 
-@pytest.mark.xfail(strict=True, reason="texts that are read again come last instead of in node order")
 @pytest.mark.parametrize("matching", [False, True])
 def test_other_texts_give_the_model_that_fit_would_give(matching: bool) -> None:
     other = garden(oak="split roof", fern="fronds")
@@ -610,7 +601,6 @@ def test_other_texts_give_the_model_that_fit_would_give(matching: bool) -> None:
     assert all(ours[j] == theirs[j] for j in changed.tolist())
 
 
-@pytest.mark.xfail(strict=True, reason="partial_update gives models to all nodes of new documents")
 def test_no_more_models_than_allowed() -> None:
     model = garden_model(max_models=3)
     model.partial_update(["slate roof", "green fern"], [["slate"], ["fern"]])

@@ -63,8 +63,7 @@ class TextFeatures:
         if self.field_weights is None:
             names = list(dict.fromkeys(name for fields in inputs for name in fields))
             self.field_weights = {name: OTHER_FIELDS_WEIGHT if i else 1.0 for i, name in enumerate(names)}
-        first = next(iter(self.field_weights), "text")
-        documents = [*inputs, *({first: text} for text in texts)]
+        documents = [*inputs, *({self.main_field: text} for text in texts)]
         parts, rows, weights = self._flatten(documents)
         blocks, self.vocabularies, self.idf = [], [], []
         for grams, least in zip(extract(parts), MIN_DOCUMENTS, strict=True):

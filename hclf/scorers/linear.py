@@ -174,7 +174,7 @@ class LinearScorer:
     ) -> Self:
         """Learn from more documents: train the nodes they carry and those in `changed`, leave the others as they are.
 
-        Features and learned word weights stay those of `fit`. A trained node gets the very model that fitting anew
+        Features and what words weigh stay those of `fit`. A trained node gets the very model that fitting anew
         on all documents with these features would give it; another one merely has not seen the new documents as
         negatives. Centroids and phrases are renewed for all nodes.
 
@@ -200,12 +200,17 @@ class LinearScorer:
         again = distinct(
             np.concatenate([Y.indices.astype(np.int64), np.zeros(0, int) if changed is None else changed])
         )
-        if changed is not None and len(changed):
-            rows = self._read_again(rows, taxonomy, changed, inputs)
         counts = np.bincount(rows.Y.indices, minlength=Y.shape[1])
         again = again[counts[again] > 0]
         before = self.columns
-        self.columns = distinct(np.concatenate([before, again]))
+        # Nodes that get their first model: those with most documents, as far as `max_models` goes.
+        new = again[~np.isin(again, before)]
+        new = new[np.argsort(-counts[new], kind="stable")[: max(self.max_models - len(before), 0)]]
+        self.columns = distinct(np.concatenate([before, new]))
+        again = again[np.isin(again, self.columns)]
+        reread = new if changed is None else distinct(np.concatenate([changed, new]))
+        if len(reread):
+            rows = self._read_again(rows, taxonomy, reread, inputs)
         centroids = self._gather(rows, taxonomy)
         weights, bias = self._train(rows, taxonomy, again, progress)
         # The old models, without those trained again, and the new ones, in the order of columns.
@@ -231,10 +236,12 @@ class LinearScorer:
         of_texts = features.transform([{features.main_field: text} for _, text in texts])
         words = features.words([text for _, text in texts], MOST_WORDS) if self.matcher else of_texts[:, :0]
         columns = np.array([column for column, _ in texts], dtype=np.int64)
+        columns = np.concatenate([rows.text_columns[keep], columns])
+        order = np.argsort(columns, kind="stable")  # as fit has them
         return rows._replace(
-            of_texts=_below(rows.of_texts[keep], of_texts),
-            text_columns=np.concatenate([rows.text_columns[keep], columns]),
-            words=_below(rows.words[keep], words),
+            of_texts=_below(rows.of_texts[keep], of_texts)[order],
+            text_columns=columns[order],
+            words=_below(rows.words[keep], words)[order],
         )
 
     def _gather(self, rows: Rows, taxonomy: Taxonomy) -> Callable[[Ints], csr_matrix[Any]]:
@@ -387,7 +394,7 @@ class LinearScorer:
         scorer.matcher = None
         if config["matching"]:
             own = {key.removeprefix("matcher_"): a for key, a in arrays.items() if key.startswith("matcher_")}
-            scorer.matcher = Matcher.from_state(own, scorer.known, scorer.centroids, scorer.n_jobs)
+            scorer.matcher = Matcher.from_state(own, scorer.known, scorer.centroids)
         scorer._compile()
         return scorer
 

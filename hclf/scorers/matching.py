@@ -41,8 +41,9 @@ UNTAUGHT = (1.0, 2.0, 3.0, 3.0, 3.0, 6.0, 0.2, 1.0, 0.4)  # of the features, whe
 MOST_WORDS = 48  # of a document
 PHRASE_WORDS = 16  # a document of more words is no phrase of its node
 MOST_PHRASES = 30  # documents of one node that become phrases
-LISTED = 200  # phrases, and nodes by centroid, that are ranked for a document
+LISTED = 100  # phrases, and nodes by centroid, that are ranked for a document
 LISTED_TO_LEARN = 40
+TELLING = 0.8  # of a document's mean feature: smaller ones are not looked up among centroids
 QUERIES = (100, 20_000)  # fewest and most documents that weights are learned from
 LEARN_SHARE = 0.4  # of the documents, at most: their words are looked for in the phrases of the others
 FEWEST_PAIRS = 20  # pairs of a document and a candidate that a weight is learned from
@@ -123,7 +124,13 @@ class Index:
     """Phrases and centroids of nodes, laid out for looking up."""
 
     def __init__(
-        self, outline: Outline, phrases: Phrases, idf: Floats, known: Ints, centroids: csr_matrix[Any], threads: int
+        self,
+        outline: Outline,
+        phrases: Phrases,
+        idf: Floats,
+        known: Ints,
+        centroids: csr_matrix[Any],
+        threads: int = 1,
     ) -> None:
         self.outline, self.phrases, self.idf, self.known, self.threads = outline, phrases, idf, known, threads
         self.nodes = len(outline.above)
@@ -192,7 +199,7 @@ class Index:
         official = order[self.phrases.official[text[order]]]
         first_official = official[_starts(key[official])]
 
-        near = _top(_unit(X), self.by_feature, listed, self.threads)
+        near = _top(_telling(_unit(X)), self.by_feature, listed, self.threads)
         near_rows, position = pairs(near)
         by_centroid = near_rows * self.nodes + self.known[position]
         least = np.zeros(W.shape[0], dtype=np.float32)  # a node off the list is at most as similar as its last
@@ -217,7 +224,7 @@ class Matcher:
     """Learned weights of words over an `Index`.
 
     Args:
-        threads: of the ranked lists; results do not depend on it.
+        threads: of the ranked lists while learning; results do not depend on it.
         seed: of the choice of documents to learn from.
     """
 
@@ -255,7 +262,7 @@ class Matcher:
         asked = self._queries(W, specific, texts)
         if len(asked) >= QUERIES[0]:
             rest = np.setdiff1d(every, asked)
-            index = self._index(outline, W, specific, rest, texts, known, centroids(rest))
+            index = self._index(outline, W, specific, rest, texts, known, centroids(rest), self.threads)
             self._learn(index, W[asked], X[asked], specific[asked])
         self.index = self._index(outline, W, specific, every, texts, known, centroids(every))
         return self
@@ -296,6 +303,7 @@ class Matcher:
         texts: tuple[csr_matrix[Any], Ints],
         known: Ints,
         centroids: csr_matrix[Any],
+        threads: int = 1,
     ) -> Index:
         """Return the index over the taxonomy's texts and the short ones among these documents."""
         lengths = np.diff(W.indptr)[rows]
@@ -307,7 +315,7 @@ class Matcher:
         words = csr_matrix(vstack([texts[0], W[short[position[order]]]]))
         columns = np.concatenate([texts[1], column[order]])
         official = np.arange(len(columns)) < len(texts[1])
-        return Index(outline, Phrases(words, columns, official), self.idf, known, centroids, self.threads)
+        return Index(outline, Phrases(words, columns, official), self.idf, known, centroids, threads)
 
     def _learn(self, index: Index, W: csr_matrix[Any], X: csr_matrix[Any], specific: csr_matrix[Any]) -> None:
         found = index.pairs(W, X, LISTED_TO_LEARN)
@@ -401,11 +409,9 @@ class Matcher:
         }
 
     @classmethod
-    def from_state(
-        cls, arrays: Mapping[str, NDArray[Any]], known: Ints, centroids: csr_matrix[Any], threads: int = 1
-    ) -> Self:
+    def from_state(cls, arrays: Mapping[str, NDArray[Any]], known: Ints, centroids: csr_matrix[Any]) -> Self:
         """Build from what `get_state` returned, and the scorer's centroids."""
-        matcher = cls(threads=threads)
+        matcher = cls()
         matcher.idf, matcher.weights, matcher.words = arrays["idf"], arrays["weights"], arrays["words"]
         matcher.swaps, matcher.swap_weights = arrays["swaps"], arrays["swap_weights"]
         matcher.width, n = len(matcher.idf), len(arrays["above"])
@@ -413,7 +419,7 @@ class Matcher:
         ancestors = _of_ones(arrays["ancestor_indices"], arrays["ancestor_indptr"], n)
         outline = Outline(ancestors, arrays["above"], arrays["leaf"])
         phrases = Phrases(words, arrays["phrase_columns"], arrays["official"])
-        matcher.index = Index(outline, phrases, matcher.idf, known, centroids, threads)
+        matcher.index = Index(outline, phrases, matcher.idf, known, centroids)
         return matcher
 
 
@@ -465,6 +471,15 @@ def _weighed(W: csr_matrix[Any], by_column: Floats, by_row: Floats) -> csr_matri
 def _unit(X: csr_matrix[Any]) -> csr_matrix[Any]:
     length = np.sqrt(np.asarray(X.multiply(X).sum(axis=1)).ravel())
     return _weighed(X, np.ones(X.shape[1], dtype=np.float32), 1 / np.maximum(length, 1e-12))
+
+
+def _telling(X: csr_matrix[Any]) -> csr_matrix[Any]:
+    """Return rows without their weakest features: common ones, which say least and cost most to look up."""
+    lengths = np.diff(X.indptr)
+    mean = np.asarray(X.sum(axis=1)).ravel() / np.maximum(lengths, 1)
+    keep = X.data >= TELLING * np.repeat(mean, lengths)
+    indptr = np.concatenate([[0], np.cumsum(keep)])[X.indptr]
+    return csr_matrix((X.data[keep], X.indices[keep], indptr), shape=X.shape)
 
 
 def _top(A: csr_matrix[Any], B: csr_matrix[Any], n: int, threads: int) -> csr_matrix[Any]:

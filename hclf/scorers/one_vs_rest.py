@@ -110,7 +110,7 @@ def _train(problem: Problem, column: int, similarity: Floats, recipe: Recipe) ->
         return _pruned(_solved(problem, positive, negative, negative[:0], recipe), recipe.prune)
     rng = np.random.default_rng((recipe.seed, column))
     confusable = negative[np.argpartition(-similarity[negative], hard)[:hard]]
-    rest = np.setdiff1d(negative, confusable, assume_unique=True)
+    rest = _without(negative, confusable, problem.X.shape[0])
     model = _solved(problem, positive, confusable, rest, recipe, rng)
     if len(positive) >= SECOND_ROUND:
         # The model's own mistakes, where there are any: with them it is nearly the one that sees every row.
@@ -119,7 +119,7 @@ def _train(problem: Problem, column: int, similarity: Floats, recipe: Recipe) ->
         margin = (problem.X @ weights + np.float32(model.bias))[rest]
         worst = np.argsort(-margin, kind="stable")[:hard]
         confusable = np.concatenate([confusable, rest[worst[margin[worst] > -1]]])
-        rest = np.setdiff1d(rest, confusable, assume_unique=True)
+        rest = _without(rest, confusable, problem.X.shape[0])
         model = _solved(problem, positive, confusable, rest, recipe, rng)
     return _pruned(model, recipe.prune)
 
@@ -148,6 +148,12 @@ def _solved(
     svm = LinearSVC(C=recipe.C, dual=True, tol=0.05, max_iter=200, random_state=recipe.seed)
     svm.fit(sub, order < len(positive), sample_weight=weight[order])
     return LinearModel(features, svm.coef_.ravel().astype(np.float32)[: len(features)], float(svm.intercept_[0]))
+
+
+def _without(rows: Ints, others: Ints, n: int) -> Ints:
+    left = np.ones(n, dtype=bool)
+    left[others] = False
+    return rows[left[rows]]
 
 
 def _pruned(model: LinearModel, least: float) -> LinearModel:
