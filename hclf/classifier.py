@@ -55,7 +55,6 @@ Labels: TypeAlias = Any
 """Lists of node ids, names or paths, one list a document; or an indicator matrix (documents, nodes)."""
 
 BATCH_NUMBERS = 12_000_000  # scores held at once for one batch (48 MB a matrix)
-AHEAD = 8  # batches of documents a thread that are read at once, so that threads seldom wait
 SMALL = 1_500  # up to so many documents, held-out scores come from cross-validation: one part would be too few
 FOLDS = 5
 HELD_OUT, MOST_HELD_OUT = 0.15, 5_000  # of the documents; more make calibration and thresholds no better
@@ -574,12 +573,14 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         Raises:
             NotFittedError: fit or load first.
         """
-        self._fitted()
-        for batch in chunks(documents, self._batch_size() * self._workers * AHEAD):
+        model = self._fitted()
+
+        def score(batch: list[Document]) -> tuple[list[Document], Scores]:
+            return batch, self._score([document.fields for document in batch], slice(0, len(batch)), model)
+
+        for batch, scores in in_threads(score, chunks(documents, self._batch_size()), self._workers):
             inputs = [document.fields for document in batch]
-            for scores in self._batches(inputs):
-                Y = self._decode(scores, inputs)
-                yield from self._predictions(batch[scores.rows], scores.values, Y, without_words(inputs[scores.rows]))
+            yield from self._predictions(batch, scores.values, self._decode(scores, inputs), without_words(inputs))
 
     def _predictions(
         self, documents: Sequence[Document], scores: Floats, Y: csr_matrix[Any], empty: NDArray[np.bool_]
