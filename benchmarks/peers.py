@@ -253,7 +253,7 @@ def measure(name: str, variant: str, task: Task, venv: Path, limits: Limits) -> 
             return {**row, **first, "part": "validation"}
         row["tune_s"] = first["fit_s"] + first["predict_s"]
         validated = Scored.read(out / "valid" / "scores.npz")
-    files = task.write("test", variant)
+    files = task.write("test", "plain" if PEERS[name].ours else variant)  # it reads the names itself
     load = Load()
     row |= run(peer, files, out / "test", settings, python, limits)
     row |= load.figures()
