@@ -164,16 +164,11 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             self._fixed_thresholds()
         self.classes_ = np.array(self.taxonomy_.nodes, dtype=object)
         inputs = as_inputs(X)
-        given = self._labels(y)
-        if given.shape[0] != length(inputs):
-            raise DataError(f"{length(inputs)} documents but {given.shape[0]} label sets")
-        if not given.nnz:
+        Y = self._labelled(inputs, y)
+        if not Y.nnz:
             raise DataError("no training document has a label")
-        specific = most_specific(self.taxonomy_, given)
-        self._choose_decoder(specific)
-        Y = specific if self.flat else close(self.taxonomy_, given)
-        hide = self.partial_labels == "unknown" and not self.flat
-        unknown = partial_depth(self.taxonomy_, Y) if hide else None
+        self._choose_decoder(most_specific(self.taxonomy_, Y))
+        unknown = self._unknown(Y)
         self.counts_ = np.bincount(Y.indices, minlength=len(self.taxonomy_)).astype(np.int64)
 
         folds = self._folds(Y, inputs)
@@ -181,16 +176,13 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             (self._fit_model(take(inputs, train), Y[train], rows_of(unknown, train), progress), test)
             for train, test in folds
         ]
-        self._calibrate(held_out, inputs, Y, unknown)
+        recall = self._calibrate(held_out, inputs, Y, unknown)
         self._tune(*self._held_out_scores(held_out, inputs, Y))
         del held_out
         self._model = self._fit_model(inputs, Y, unknown, progress)
         self.scorer_ = self._model.scorer
-        self.report_ = self._report(length(inputs), sum(len(test) for _, test in folds)) | {
-            "empty_texts": int(without_words(inputs).sum()),
-            "documents_without_labels": int((np.diff(Y.indptr) == 0).sum()),
-            "candidate_recall": self._recall,
-        }
+        held_out_documents = sum(len(test) for _, test in folds)
+        self.report_ = _tally(inputs, Y) | self._report(held_out_documents) | {"candidate_recall": recall}
         return self
 
     def partial_update(
@@ -213,29 +205,22 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         scorer: Any = copy(self._fitted().scorer)  # so that what fails on the way changes nothing
         if not hasattr(scorer, "partial_update"):
             raise UsageError(f"scorer {self.scorer!r} cannot be updated: fit it anew")
-        inputs, given = as_inputs(X), self._labels(y)
-        if given.shape[0] != length(inputs):
-            raise DataError(f"{length(inputs)} documents but {given.shape[0]} label sets")
-        Y = most_specific(self.taxonomy_, given) if self.flat else close(self.taxonomy_, given)
-        hide = self.partial_labels == "unknown" and not self.flat
+        inputs = as_inputs(X)
+        Y = self._labelled(inputs, y)
         now = self.taxonomy_ if taxonomy is None else load_taxonomy(taxonomy)
         scorer.partial_update(
             inputs,
             Y,
             taxonomy=now,
-            unknown=partial_depth(now, Y) if hide else None,
+            unknown=self._unknown(Y),
             changed=self._changed(now),
             progress=progress,
         )
         self.taxonomy_, self.scorer_ = now, scorer
         self.counts_ = self.counts_ + np.bincount(Y.indices, minlength=len(self.taxonomy_))
-        documents = self.report_["documents"] + length(inputs)
-        self._model = self._model_of(scorer, self.counts_, documents)
-        self.report_ |= self._report(documents, self.report_["held_out"]) | {
-            "empty_texts": self.report_["empty_texts"] + int(without_words(inputs).sum()),
-            "documents_without_labels": self.report_["documents_without_labels"]
-            + int((np.diff(Y.indptr) == 0).sum()),
-        }
+        self.report_ |= self._report(self.report_["held_out"])
+        self.report_ |= {what: self.report_[what] + count for what, count in _tally(inputs, Y).items()}
+        self._model = self._model_of(scorer, self.counts_, self.report_["documents"])
         return self
 
     def _changed(self, taxonomy: Taxonomy) -> Ints:
@@ -277,6 +262,18 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         except TypeError as error:
             raise UsageError(f"scorer {self.scorer!r}: {error}") from None
         return scorer
+
+    def _labelled(self, inputs: Inputs, y: Labels) -> csr_matrix[Any]:
+        """Return the label sets of documents: closed, or for a flat model the most specific labels."""
+        given = self._labels(y)
+        if given.shape[0] != length(inputs):
+            raise DataError(f"{length(inputs)} documents but {given.shape[0]} label sets")
+        return (most_specific if self.flat else close)(self.taxonomy_, given)
+
+    def _unknown(self, Y: csr_matrix[Any]) -> csr_matrix[Any] | None:
+        """Return what labels do not speak of; None: they speak of every node."""
+        hidden = self.partial_labels == "unknown" and not self.flat
+        return partial_depth(self.taxonomy_, Y) if hidden else None
 
     def _labels(self, y: Labels) -> csr_matrix[Any]:
         """Return labels as given as a matrix, not closed."""
@@ -356,7 +353,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         inputs: Inputs,
         Y: csr_matrix[Any],
         unknown: csr_matrix[Any] | None,
-    ) -> None:
+    ) -> dict[str, float]:
+        """Learn the calibrations; return by level the share of held-out labels that were scored at all."""
         depth, cls = self.taxonomy_.depth, scorer_class(self.scorer)
         self.calibration_ = Calibration.default(depth, len(cls.channels))
         self.candidate_calibration_ = Calibration.default(depth, len(cls.candidate_channels), slope=6, middle=1)
@@ -375,15 +373,12 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
                 if scored.candidates is not None:
                     of_candidates.append(self._candidate_sample(scored.candidates, Y[rows], rows_of(unknown, rows)))
                     found += np.bincount(of_candidates[-1].level[of_candidates[-1].truth] - 1, minlength=depth)
-        self._recall = {
-            str(level): float(found[level - 1] / asked[level - 1])
-            for level in range(1, depth + 1)
-            if of_candidates and asked[level - 1]
-        }
         if samples:
             self.calibration_ = Calibration.fit(samples, depth)
         if any(part.truth.any() for part in of_candidates):
             self.candidate_calibration_ = Calibration.fit(of_candidates, depth)
+        scored_by_level = enumerate(zip(found.tolist(), asked.tolist(), strict=True), start=1)
+        return {str(level): hits / n for level, (hits, n) in scored_by_level if of_candidates and n}
 
     def _candidate_sample(
         self, candidates: Candidates, Y: csr_matrix[Any], unknown: csr_matrix[Any] | None
@@ -436,12 +431,10 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             raise UsageError(f"{len(fixed)} thresholds for {self.taxonomy_.depth} levels")
         return fixed
 
-    def _report(self, documents: int, held_out: int) -> dict[str, Any]:
-        trained = len(self.scorer_.columns)
+    def _report(self, held_out: int) -> dict[str, Any]:
         return {
-            "documents": documents,
             "held_out": held_out,
-            "trained_nodes": trained,
+            "trained_nodes": len(self.scorer_.columns),
             "nodes_without_documents": int((self.counts_ == 0).sum()),
             "cold_start_nodes": self._cold_start_nodes(),
             "decoder": self._decoder_name,
@@ -558,14 +551,17 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             best = np.sort(np.argpartition(-share, min(k, n) - 1, axis=1)[:, :k], axis=1)
             for row, columns in zip(share, best, strict=True):
                 order = columns[np.argsort(-row[columns], kind="stable")]
-                ranked.append([self._scored_node(j, float(row[j])) for j in order.tolist() if row[j] > 0])
+                ranked.append(self._scored_nodes(order[row[order] > 0], row))
         return ranked
 
-    def _scored_node(self, column: int, score: float) -> ScoredNode:
-        taxonomy = self.taxonomy_
-        level = int(taxonomy.levels[column])
-        cold = bool(self.counts_[column] == 0)
-        return ScoredNode(taxonomy.nodes[column], taxonomy.names[column], level, score, cold)
+    def _scored_nodes(self, columns: NDArray[Any], scores: Floats) -> list[ScoredNode]:
+        """Return some columns of one document's scores as nodes."""
+        taxonomy, names = self.taxonomy_, self.taxonomy_.names
+        values = (a.tolist() for a in (columns, taxonomy.levels[columns], scores[columns], self.counts_[columns]))
+        return [
+            ScoredNode(taxonomy.nodes[j], names[j], level, score, count == 0)
+            for j, level, score, count in zip(*values, strict=True)
+        ]
 
     def predict_documents(self, documents: Iterable[Document]) -> Iterator[Prediction]:
         """Yield a prediction for each document, in order, holding one batch a thread at a time.
@@ -585,19 +581,13 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     def _predictions(
         self, documents: Sequence[Document], scores: Floats, Y: csr_matrix[Any], empty: NDArray[np.bool_]
     ) -> Iterator[Prediction]:
-        taxonomy, names = self.taxonomy_, self.taxonomy_.names
-        specific, levels, cold = most_specific(taxonomy, Y), taxonomy.levels.tolist(), self.counts_ == 0
-        leaves = label_sets(taxonomy, specific)
-        flags = {"empty-text": empty, "cold-start": specific @ cold.astype(np.int64) > 0}
+        specific = most_specific(self.taxonomy_, Y)
+        leaves = label_sets(self.taxonomy_, specific)
+        flags = {"empty-text": empty, "cold-start": specific @ (self.counts_ == 0).astype(np.int64) > 0}
         for i, document in enumerate(documents):
-            columns = Y.indices[Y.indptr[i] : Y.indptr[i + 1]]
-            labels = tuple(
-                ScoredNode(taxonomy.nodes[j], names[j], levels[j], score, no_documents)
-                for j, score, no_documents in zip(
-                    columns.tolist(), scores[i, columns].tolist(), cold[columns].tolist(), strict=True
-                )
-            )
-            yield Prediction(document.id, labels, leaves[i], tuple(flag for flag, on in flags.items() if on[i]))
+            labels = self._scored_nodes(Y.indices[Y.indptr[i] : Y.indptr[i + 1]], scores[i])
+            raised = tuple(flag for flag, on in flags.items() if on[i])
+            yield Prediction(document.id, tuple(labels), leaves[i], raised)
 
     # -- evaluate and tune -------------------------------------------------------------------------------------
 
@@ -608,9 +598,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             NotFittedError, DataError: as in `fit`.
         """
         self._fitted()
-        inputs, true = as_inputs(X), close(self.taxonomy_, self._labels(y))
-        if true.shape[0] != length(inputs):
-            raise DataError(f"{length(inputs)} documents but {true.shape[0]} label sets")
+        inputs = as_inputs(X)
+        true = close(self.taxonomy_, self._labelled(inputs, y))
         predicted, scores, violations = [], [], 0
         for batch in self._batches(inputs):
             predicted.append(self._decode(batch, inputs))
@@ -639,10 +628,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         """
         self._fitted()
         inputs = as_inputs(X)
-        given = self._labels(y)
-        if given.shape[0] != length(inputs):
-            raise DataError(f"{length(inputs)} documents but {given.shape[0]} label sets")
-        true = most_specific(self.taxonomy_, given) if self.flat else close(self.taxonomy_, given)
+        true = self._labelled(inputs, y)
         scores = [self._candidates(batch.values) for batch in self._batches(inputs)]
         if not scores or not true.nnz:
             raise DataError("no labelled documents to tune on")
@@ -731,3 +717,12 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         model.scorer_ = scorer_class(model.scorer).from_state(config, arrays)
         model._model = model._model_of(model.scorer_, model.counts_, model.report_["documents"])
         return model
+
+
+def _tally(inputs: Inputs, Y: csr_matrix[Any]) -> dict[str, int]:
+    """Count documents, and those that can teach nothing or little."""
+    return {
+        "documents": length(inputs),
+        "empty_texts": int(without_words(inputs).sum()),
+        "documents_without_labels": int((np.diff(Y.indptr) == 0).sum()),
+    }
