@@ -122,6 +122,41 @@ def more_pets(zoo: Taxonomy) -> Sample:
     return documents_about(zoo, 30, seed=1)
 
 
+GARDEN = [
+    Node(id, {"en": name})
+    for id, name in {
+        "plants": "plants",
+        "oak": "oak tree",
+        "fern": "forest fern",
+        "moss": "damp moss",
+        "stones": "stones",
+        "slate": "grey slate",
+        "marble": "white marble",
+    }.items()
+]
+GARDEN_EDGES = [
+    *(("plants", node) for node in ("oak", "fern", "moss")),
+    *(("stones", node) for node in ("slate", "marble")),
+]
+GARDEN_TEXTS = {
+    "oak": ["an old oak", "oak tree with acorns", "tall oak tree"],
+    "fern": ["green fern", "a fern of the forest", "forest fern fronds"],
+    "slate": ["slate roof", "grey slate tiles", "split grey slate"],
+}
+
+
+def garden(**names: str) -> Taxonomy:
+    """Seven nodes, `moss` and `marble` without documents; some with other names."""
+    nodes = [Node(node.id, {"en": names.get(node.id, node.name)}) for node in GARDEN]
+    return Taxonomy(nodes, GARDEN_EDGES, id="garden")
+
+
+def garden_sample(taxonomy: Taxonomy) -> Sample:
+    """Thirty-six short documents about the oak, the fern and the slate."""
+    found = [(f"{text} {i}", (node,)) for node, texts in GARDEN_TEXTS.items() for text in texts for i in range(4)]
+    return Sample(taxonomy, [text for text, _ in found], [labels for _, labels in found])
+
+
 def _shipped(name: str, part: str) -> Sample:
     documents = list(read_documents(shipped_folder("examples") / name / f"{part}.jsonl"))
     return Sample(load_taxonomy(name), [d.fields for d in documents], [d.labels or () for d in documents])

@@ -7,6 +7,7 @@ import io
 import json
 
 import pytest
+from conftest import GARDEN, GARDEN_EDGES, garden_sample
 from rich.console import Console
 
 from hclf.classifier import HierarchicalClassifier
@@ -17,35 +18,14 @@ from hclf.errors import DataError
 from hclf.report import prediction_tree
 from hclf.taxonomy import Node, Taxonomy
 
-NAMES = {
-    "plants": "plants",
-    "oak": "oak tree",
-    "fern": "forest fern",
-    "moss": "damp moss",
-    "stones": "stones",
-    "slate": "grey slate",
-    "marble": "white marble",
-}
 COLD = ("moss", "marble")
-STONES = Taxonomy(
-    [Node(id, names={"en": name}) for id, name in NAMES.items()] + [Node("blank")],
-    [
-        *(("plants", node) for node in ("oak", "fern", "moss", "blank")),
-        *(("stones", node) for node in ("slate", "marble")),
-    ],
-    id="stones",
-)
-TEXTS = {
-    "oak": ["an old oak", "oak tree with acorns", "tall oak tree"],
-    "fern": ["green fern", "a fern of the forest", "forest fern fronds"],
-    "slate": ["slate roof", "grey slate tiles", "split grey slate"],
-}
-PAIRS = [(f"{text} {i}", (node,)) for node, texts in TEXTS.items() for text in texts for i in range(4)]
+STONES = Taxonomy([*GARDEN, Node("blank")], [*GARDEN_EDGES, ("plants", "blank")], id="stones")
 
 
 def fitted(taxonomy: Taxonomy = STONES, **options) -> HierarchicalClassifier:
     model = HierarchicalClassifier(taxonomy=taxonomy, n_jobs=1, **{"scorer_options": {"matching": True}, **options})
-    return model.fit([text for text, _ in PAIRS], [labels for _, labels in PAIRS])
+    sample = garden_sample(taxonomy)
+    return model.fit(sample.X, sample.y)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Sample, documents_about
+from conftest import GARDEN, GARDEN_EDGES, Sample, documents_about, garden, garden_sample
 from scipy.sparse import csr_matrix
 
 from hclf.classifier import HierarchicalClassifier
@@ -445,35 +445,6 @@ def test_bad_documents_are_refused_and_leave_the_model_as_it_was(
 
 # -- other texts of nodes ------------------------------------------------------------------------------------------
 
-NAMES = {
-    "plants": "plants",
-    "oak": "oak tree",
-    "fern": "forest fern",
-    "moss": "damp moss",
-    "stones": "stones",
-    "slate": "grey slate",
-    "marble": "white marble",
-}
-EDGES = [
-    *(("plants", node) for node in ("oak", "fern", "moss")),
-    *(("stones", node) for node in ("slate", "marble")),
-]
-TEXTS = {
-    "oak": ["an old oak", "oak tree with acorns", "tall oak tree"],
-    "fern": ["green fern", "a fern of the forest", "forest fern fronds"],
-    "slate": ["slate roof", "grey slate tiles", "split grey slate"],
-}
-
-
-def garden(**names: str) -> Taxonomy:
-    """Seven nodes, `moss` and `marble` without documents; some with other names."""
-    return Taxonomy([Node(id, {"en": name}) for id, name in {**NAMES, **names}.items()], EDGES, id="garden")
-
-
-def garden_sample(taxonomy: Taxonomy) -> Sample:
-    found = [(f"{text} {i}", (node,)) for node, texts in TEXTS.items() for text in texts for i in range(4)]
-    return Sample(taxonomy, [text for text, _ in found], [labels for _, labels in found])
-
 
 def garden_model(**options: Any) -> HierarchicalClassifier:
     scorer_options = {"updatable": True, "matching": True, **options}
@@ -555,10 +526,13 @@ def test_a_node_with_documents_but_no_model_is_no_trouble() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        Taxonomy([Node(id, {"en": name}) for id, name in NAMES.items()], EDGES[1:]),
-        Taxonomy([*(Node(id, {"en": name}) for id, name in NAMES.items()), Node("sand")], EDGES),
-        Taxonomy([Node(id, {"en": name}) for id, name in NAMES.items()], [*EDGES, ("plants", "marble")]),
-        Taxonomy([Node(id) for id in NAMES if id != "moss"], [edge for edge in EDGES if edge[1] != "moss"]),
+        Taxonomy(GARDEN, GARDEN_EDGES[1:]),
+        Taxonomy([*GARDEN, Node("sand")], GARDEN_EDGES),
+        Taxonomy(GARDEN, [*GARDEN_EDGES, ("plants", "marble")]),
+        Taxonomy(
+            [Node(node.id) for node in GARDEN if node.id != "moss"],
+            [edge for edge in GARDEN_EDGES if edge[1] != "moss"],
+        ),
     ],
 )
 def test_other_nodes_or_edges_are_refused(other: Taxonomy) -> None:
