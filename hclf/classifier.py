@@ -180,6 +180,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         self._tune(*self._held_out_scores(held_out, inputs, Y))
         del held_out
         self._model = self._fit_model(inputs, Y, unknown, progress)
+        self._features = inputs.shape[1] if isinstance(inputs, csr_matrix) else None
         self.scorer_ = self._model.scorer
         held_out_documents = sum(len(test) for _, test in folds)
         self.report_ = _tally(inputs, Y) | self._report(held_out_documents) | {"candidate_recall": recall}
@@ -205,7 +206,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         scorer: Any = copy(self._fitted().scorer)  # so that what fails on the way changes nothing
         if not hasattr(scorer, "partial_update"):
             raise UsageError(f"scorer {self.scorer!r} cannot be updated: fit it anew")
-        inputs = as_inputs(X)
+        inputs = self._read(X)
         Y = self._labelled(inputs, y)
         now = self.taxonomy_ if taxonomy is None else load_taxonomy(taxonomy)
         scorer.partial_update(
@@ -262,6 +263,19 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         except TypeError as error:
             raise UsageError(f"scorer {self.scorer!r}: {error}") from None
         return scorer
+
+    def _read(self, X: Any) -> Inputs:
+        """Return documents as the fitted scorer takes them: texts, or a matrix with the columns it knows."""
+        self._fitted()
+        inputs = as_inputs(X)
+        width = self._features
+        if not length(inputs):
+            return [] if width is None else csr_matrix((0, width), dtype=np.float64)
+        if isinstance(inputs, csr_matrix) != (width is not None):
+            fitted = "texts" if width is None else f"a matrix of {width:,} features"
+            given = f"a matrix of {inputs.shape[1]:,} columns" if isinstance(inputs, csr_matrix) else "texts"
+            raise UsageError(f"the model was fitted on {fitted}; what came is {given}")
+        return inputs
 
     def _labelled(self, inputs: Inputs, y: Labels) -> csr_matrix[Any]:
         """Return the label sets of documents: closed, or for a flat model the most specific labels."""
@@ -498,9 +512,9 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             NotFittedError: fit or load first.
+            UsageError: texts for a model of numbers, or numbers for a model of texts.
         """
-        self._fitted()
-        parts = [batch.values for batch in self._batches(as_inputs(X))]
+        parts = [batch.values for batch in self._batches(self._read(X))]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.taxonomy_)), dtype=np.float32)
 
     def predict(self, X: Any) -> list[tuple[str, ...]]:
@@ -508,9 +522,9 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             NotFittedError: fit or load first.
+            UsageError: texts for a model of numbers, or numbers for a model of texts.
         """
-        self._fitted()
-        inputs = as_inputs(X)
+        inputs = self._read(X)
         return [s for batch in self._batches(inputs) for s in label_sets(self.taxonomy_, self._decode(batch, inputs))]
 
     def rank(self, X: Any, k: int = 10, *, among: Sequence[str] | None = None) -> list[list[ScoredNode]]:
@@ -528,7 +542,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             NotFittedError, DataError: as in `predict`, or a node that does not exist.
             UsageError: k below 1.
         """
-        self._fitted()
+        inputs = self._read(X)
         if k < 1:
             raise UsageError(f"k is at least 1, not {k}")
         taxonomy, n = self.taxonomy_, len(self.taxonomy_)
@@ -543,7 +557,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         starts = np.flatnonzero(np.diff(parents, prepend=-1))
         below = np.add if self._decoder_name == "path" else np.maximum
         ranked: list[list[ScoredNode]] = []
-        for batch in self._batches(as_inputs(X)):
+        for batch in self._batches(inputs):
             share = batch.values.copy()
             if len(starts):
                 share[:, parents[starts]] -= below.reduceat(batch.values[:, children], starts, axis=1)
@@ -568,14 +582,15 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             NotFittedError: fit or load first.
+            UsageError: texts for a model of numbers, or numbers for a model of texts.
         """
         model = self._fitted()
 
-        def score(batch: list[Document]) -> tuple[list[Document], Scores]:
-            return batch, self._score([document.fields for document in batch], slice(0, len(batch)), model)
+        def score(batch: list[Document]) -> tuple[list[Document], Inputs, Scores]:
+            inputs = self._read(batch)
+            return batch, inputs, self._score(inputs, slice(0, len(batch)), model)
 
-        for batch, scores in in_threads(score, chunks(documents, self._batch_size()), self._workers):
-            inputs = [document.fields for document in batch]
+        for batch, inputs, scores in in_threads(score, chunks(documents, self._batch_size()), self._workers):
             yield from self._predictions(batch, scores.values, self._decode(scores, inputs), without_words(inputs))
 
     def _predictions(
@@ -597,8 +612,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         Raises:
             NotFittedError, DataError: as in `fit`.
         """
-        self._fitted()
-        inputs = as_inputs(X)
+        inputs = self._read(X)
         true = close(self.taxonomy_, self._labelled(inputs, y))
         predicted, scores, violations = [], [], 0
         for batch in self._batches(inputs):
@@ -626,8 +640,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         Raises:
             NotFittedError, DataError, UsageError: as in `fit`.
         """
-        self._fitted()
-        inputs = as_inputs(X)
+        inputs = self._read(X)
         true = self._labelled(inputs, y)
         scores = [self._candidates(batch.values) for batch in self._batches(inputs)]
         if not scores or not true.nnz:
@@ -665,6 +678,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             "thresholds": self.thresholds_.to_dict(),
             "calibration": self.calibration_.to_dict(),
             "candidate_calibration": self.candidate_calibration_.to_dict(),
+            "features": self._features,
             "report": self.report_,
         }
         name = f"{prefix}{self.scorer}"
@@ -695,6 +709,9 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     def _from_bundle(cls, bundle: Bundle, prefix: str, path: str | Path) -> Self:
         try:
             return cls._rebuilt(bundle, prefix)
+        except KeyError as error:
+            why = f"damaged, or another version of hclf made it: it lacks {error}"
+            raise BundleError(f"{path} is {why}; train it anew") from error
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(f"{path} is damaged: {type(error).__name__} {error}") from error
 
@@ -711,6 +728,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         model.thresholds_ = Thresholds.from_dict(manifest["thresholds"])
         model.calibration_ = Calibration.from_dict(manifest["calibration"])
         model.candidate_calibration_ = Calibration.from_dict(manifest["candidate_calibration"])
+        model._features = None if manifest["features"] is None else int(manifest["features"])
         model.report_ = manifest["report"]
         config, arrays = bundle.parts[f"{prefix}{model.scorer}"]
         model.counts_ = arrays["counts"]

@@ -286,6 +286,13 @@ def test_a_manifest_with_a_missing_value_ends_in_a_bundle_error_or_in_a_model(sa
             HierarchicalClassifier.load(saved)
 
 
+@pytest.mark.parametrize("key", ["candidate_calibration", "features", "thresholds"])
+def test_a_bundle_of_before_a_key_was_added_says_which(key: str, saved: Path) -> None:
+    change_manifest(saved, lambda m: m.pop(key))
+    with pytest.raises(BundleError, match=f"another version of hclf made it: it lacks '{key}'; train it anew"):
+        HierarchicalClassifier.load(saved)
+
+
 def test_a_newer_format_asks_for_an_upgrade(saved: Path) -> None:
     change_manifest(saved, lambda m: m.update(format_version=FORMAT_VERSION + 1))
     for read in (read_manifest, HierarchicalClassifier.load):

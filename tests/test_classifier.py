@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -560,6 +561,72 @@ def test_feature_matrices_dense_sparse_and_with_missing_values(pets: Sample) -> 
 def test_whole_numbers_and_flags_are_features_too(pets: Sample) -> None:
     X, y = numbers(40)
     assert small(pets).fit((X > 2).astype(bool), y).score((X > 2).astype(int), y) > 0.9
+
+
+@pytest.fixture(scope="module")
+def numbers_model(pets: Sample) -> HierarchicalClassifier:
+    """One of four features, not to be changed."""
+    return small(pets, scorer_options={"updatable": True}).fit(*numbers(40))
+
+
+MATRIX = np.ones((2, 3))
+TWO = ["cat purr", "dog bark"]
+
+
+@pytest.mark.parametrize(
+    ("model", "X", "message"),
+    [
+        ("pets_model", MATRIX, "fitted on texts; what came is a matrix of 3 columns"),
+        ("pets_model", csr_matrix(MATRIX), "fitted on texts; what came is a matrix of 3 columns"),
+        ("numbers_model", TWO, "fitted on a matrix of 4 features; what came is texts"),
+        ("numbers_model", [{"title": text} for text in TWO], "fitted on a matrix of 4 features; what came is texts"),
+        ("numbers_model", MATRIX, "the matrix has 3 features, the model was fitted on 4"),
+    ],
+)
+def test_a_model_of_texts_takes_texts_and_one_of_numbers_takes_numbers(
+    model: str, X: Any, message: str, request: pytest.FixtureRequest
+) -> None:
+    fitted, y = request.getfixturevalue(model), [["cats"], ["dogs"]]
+    for call in (fitted.predict, fitted.predict_proba, fitted.rank):
+        with pytest.raises(UsageError, match=message):
+            call(X)
+    for call in (fitted.evaluate, fitted.score, fitted.tune, fitted.partial_update):
+        with pytest.raises(UsageError, match=message):
+            call(X, y)
+
+
+def test_a_model_of_numbers_predicts_no_documents_of_text(numbers_model: HierarchicalClassifier) -> None:
+    with pytest.raises(UsageError, match="fitted on a matrix of 4 features; what came is texts"):
+        next(numbers_model.predict_documents([Document("1", {"text": "cat"})]))
+
+
+@pytest.mark.parametrize("nothing", [[], np.zeros((0, 4)), np.zeros((0, 7)), csr_matrix((0, 4))], ids=str)
+def test_nothing_is_neither_text_nor_numbers(
+    nothing: Any, pets_model: HierarchicalClassifier, numbers_model: HierarchicalClassifier
+) -> None:
+    for model in (pets_model, numbers_model):
+        assert model.predict(nothing) == model.rank(nothing) == []
+        assert model.predict_proba(nothing).shape == (0, 9)
+        with pytest.raises(DataError, match="no documents to evaluate"):
+            model.evaluate(nothing, [])
+        with pytest.raises(DataError, match="no labelled documents to tune on"):
+            model.tune(nothing, [])
+    before = numbers_model.predict_proba(np.eye(4))
+    numbers_model.partial_update(nothing, [])
+    assert (numbers_model.predict_proba(np.eye(4)) == before).all()
+
+
+def test_what_a_model_was_fitted_on_survives_saving_and_fitting_anew(
+    numbers_model: HierarchicalClassifier, pets: Sample, tmp_path: Path
+) -> None:
+    numbers_model.save(tmp_path / "model")
+    loaded = HierarchicalClassifier.load(tmp_path / "model")
+    with pytest.raises(UsageError, match="fitted on a matrix of 4 features"):
+        loaded.predict(TWO)
+    assert loaded.predict([]) == []
+    assert loaded.fit(pets.X, pets.y).predict(TWO)
+    with pytest.raises(UsageError, match="fitted on texts"):
+        loaded.predict(np.eye(4))
 
 
 @pytest.mark.parametrize("bad", [[1, 2, 3], ["text", 3], [["a", "b"]], ["text", {"text": "x"}]])

@@ -428,15 +428,13 @@ def test_an_unfitted_model_is_refused(pets: Sample) -> None:
         (["cat", "dog"], [["cats"], ["dgos"]], "row 2.*did you mean 'dogs'"),
         (["cat", "dog"], [["cats"], 3], "row 2: labels are a list"),
         ([{"title": "cat"}], [["cats"]], "'title' only; the model was trained on 'text'"),
-        (csr_matrix(np.eye(2)), [["cats"], ["dogs"]], None),
+        (csr_matrix(np.eye(2)), [["cats"], ["dogs"]], "fitted on texts; what came is a matrix of 2 columns"),
     ],
 )
-def test_bad_documents_are_refused_and_leave_the_model_as_it_was(
-    X: Any, y: Any, message: str | None, pets: Sample
-) -> None:
+def test_bad_documents_are_refused_and_leave_the_model_as_it_was(X: Any, y: Any, message: str, pets: Sample) -> None:
     model = classifier(pets)
     before = model.predict_proba(pets.X)
-    with pytest.raises(HclfError if message else (HclfError, AttributeError, TypeError), match=message):
+    with pytest.raises(HclfError, match=message):
         model.partial_update(X, y)
     assert same(model.predict_proba(pets.X), before)
     assert model.report_["documents"] == 60
