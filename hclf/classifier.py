@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
@@ -24,7 +24,7 @@ from sklearn.base import BaseEstimator
 from hclf.bundle import Bundle, read_bundle, read_manifest, write_bundle
 from hclf.data import Document, LabelResolver, Prediction, ScoredNode, split_indices, text_groups
 from hclf.data.texts import normalised
-from hclf.decoders import Closure, decode, default_decoder, describe, make_decoder
+from hclf.decoders import Closure, Decoder, default_decoder, make_decoder
 from hclf.errors import BundleError, DataError, NotFittedError, UsageError
 from hclf.evaluation import Evaluation, evaluate
 from hclf.fusion import Calibration, Prior, Sample, sample, sampling_rate, sparse_scores
@@ -43,6 +43,7 @@ from hclf.inputs import (
     without_words,
 )
 from hclf.labels import close, entries, from_pairs, label_matrix, label_sets, most_specific, pairs, partial_depth
+from hclf.operating import DEFAULT, OperatingPoint, check_name, find_point, permitted_nodes
 from hclf.registry import load_taxonomy
 from hclf.scorers import Scorer, scorer_class
 from hclf.scorers.base import Candidates, Progress, Scored, silent
@@ -51,6 +52,7 @@ from hclf.thresholds import Search, Thresholds, parse_goal, tune
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
 Labels: TypeAlias = Any
 """Lists of node ids, names or paths, one list a document; or an indicator matrix (documents, nodes)."""
 
@@ -58,6 +60,7 @@ BATCH_NUMBERS = 12_000_000  # scores held at once for one batch (48 MB a matrix)
 SMALL = 1_500  # up to so many documents, held-out scores come from cross-validation: one part would be too few
 FOLDS = 5
 HELD_OUT, MOST_HELD_OUT = 0.15, 5_000  # of the documents; more make calibration and thresholds no better
+NOT_TUNED = Thresholds((), "none", None, "none")
 FEWEST = 10  # documents below which nothing can be held out
 CHOICES = {
     "coherence": ("max", "min", "isotonic"),
@@ -111,7 +114,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         taxonomy_, classes_: the taxonomy and its node ids, in column order.
-        scorer_, calibration_, thresholds_, decoder_, decoder_reason_: what was learned.
+        scorer_, calibration_, candidate_calibration_: what was learned.
+        operating_points_: by name; `default` is what `fit` tunes. thresholds_, decoder_, decoder_reason_ are its.
         counts_: (nodes,) closed training documents of each node.
         report_: what happened in fit, as plain values.
     """
@@ -167,7 +171,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         Y = self._labelled(inputs, y)
         if not Y.nnz:
             raise DataError("no training document has a label")
-        self._choose_decoder(most_specific(self.taxonomy_, Y))
+        decoder, name, reason = self._choose_decoder(most_specific(self.taxonomy_, Y))
         unknown = self._unknown(Y)
         self.counts_ = np.bincount(Y.indices, minlength=len(self.taxonomy_)).astype(np.int64)
 
@@ -177,8 +181,11 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             for train, test in folds
         ]
         recall = self._calibrate(held_out, inputs, Y, unknown)
-        self._tune(*self._held_out_scores(held_out, inputs, Y))
+        true, scores = self._held_out_scores(held_out, inputs, Y)
         del held_out
+        point = OperatingPoint(DEFAULT, decoder, name, NOT_TUNED, self.closure, {"decoder_reason": reason})
+        self.operating_points_ = {DEFAULT: self._tuned(point, true, scores)}
+        self._one_label = name == "path"
         self._model = self._fit_model(inputs, Y, unknown, progress)
         self._features = inputs.shape[1] if isinstance(inputs, csr_matrix) else None
         self.scorer_ = self._model.scorer
@@ -309,14 +316,15 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
                 raise DataError(error.message, row=row) from None
         return label_matrix(self.taxonomy_, ids, closed=False)
 
-    def _choose_decoder(self, specific: csr_matrix[Any]) -> None:
-        name, self.decoder_reason_ = self.decoder, "as asked"
+    def _choose_decoder(self, specific: csr_matrix[Any]) -> tuple[Decoder, str, str]:
+        """Return the decoder for training labels, its name, and why it is that one."""
+        name, reason = self.decoder, "as asked"
         if self.flat:
-            name, self.decoder_reason_ = "threshold", "flat baseline"
+            name, reason = "threshold", "flat baseline"
         elif name == "auto":
-            name, self.decoder_reason_ = default_decoder(self.taxonomy_, specific)
+            name, reason = default_decoder(self.taxonomy_, specific)
         options = {} if self.flat else dict(self.decoder_options or {})
-        self.decoder_, self._decoder_name = make_decoder(name, **options), name
+        return make_decoder(name, **options), name, reason
 
     def _folds(self, Y: csr_matrix[Any], inputs: Inputs) -> list[tuple[Ints, Ints]]:
         """Return (train, held out) rows: one part, or for few documents every part of a cross-validation."""
@@ -413,10 +421,10 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     def _held_out_scores(
         self, held_out: Sequence[tuple[Model, Ints]], inputs: Inputs, Y: csr_matrix[Any]
     ) -> tuple[csr_matrix[Any], csr_matrix[Any]]:
-        """Return truth and candidate scores of the held-out documents."""
+        """Return truth and scores of the held-out documents."""
         rows = [test for _, test in held_out]
         scores = [
-            self._candidates(batch.values)
+            sparse_scores(batch.values)
             for model, test in held_out
             for batch in self._batches(take(inputs, test), model)
         ]
@@ -424,20 +432,33 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             return Y[:0], csr_matrix(Y[:0], dtype=np.float32)
         return Y[np.concatenate(rows)], csr_matrix(vstack(scores))
 
-    def _candidates(self, scores: Floats) -> csr_matrix[Any]:
-        return sparse_scores(np.where(self.decoder_.select(self.taxonomy_, scores), scores, 0))
-
-    def _tune(self, true: csr_matrix[Any], scores: csr_matrix[Any]) -> None:
+    def _tuned(
+        self,
+        point: OperatingPoint,
+        true: csr_matrix[Any],
+        scores: csr_matrix[Any],
+        *,
+        goal: str | None = None,
+        search: Search | None = None,
+        per_level: bool | None = None,
+    ) -> OperatingPoint:
+        """Return a point with thresholds for its decoder; None: as the parameters say."""
         depth = self.taxonomy_.depth
-        if not self.decoder_.cut:
-            self.thresholds_ = Thresholds((0.0,) * depth, "none", None, "none")
-        elif self.thresholds is not None:
+        if not point.decoder.cut:
+            thresholds = Thresholds((0.0,) * depth, "none", None, "none")
+        elif self.thresholds is not None and goal is None:
             fixed = self._fixed_thresholds()
-            self.thresholds_ = Thresholds((*fixed, *fixed[-1:] * (depth - len(fixed))), "fixed", None, "fixed")
+            thresholds = Thresholds((*fixed, *fixed[-1:] * (depth - len(fixed))), "fixed", None, "fixed")
         else:
-            per_level = self.per_level and not self.flat
-            levels = self.taxonomy_.levels
-            self.thresholds_ = tune(true, scores, levels, goal=self.goal, search=self.search, per_level=per_level)
+            thresholds = tune(
+                true,
+                point.candidates(self.taxonomy_, scores),
+                self.taxonomy_.levels,
+                goal=goal or self.goal,
+                search=search or self.search,
+                per_level=(self.per_level if per_level is None else per_level) and not self.flat,
+            )
+        return replace(point, thresholds=thresholds, about={**point.about, "documents": true.shape[0]})
 
     def _fixed_thresholds(self) -> tuple[float, ...]:
         fixed = tuple(np.atleast_1d(np.asarray(self.thresholds, dtype=float)).tolist())
@@ -451,17 +472,32 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             "trained_nodes": len(self.scorer_.columns),
             "nodes_without_documents": int((self.counts_ == 0).sum()),
             "cold_start_nodes": self._cold_start_nodes(),
-            "decoder": self._decoder_name,
-            "decoder_reason": self.decoder_reason_,
-            "goal": self.thresholds_.goal,
-            "achieved_on_held_out": self.thresholds_.achieved,
-            "thresholds": list(self.thresholds_.values),
+            **self._default_point.report,
         }
 
     def _cold_start_nodes(self) -> int:
         """Return how many nodes without documents the scorer knows all the same, from their texts."""
         known = getattr(self.scorer_, "known", self.scorer_.columns)
         return int((self.counts_[known] == 0).sum())
+
+    @property
+    def thresholds_(self) -> Thresholds:
+        """The thresholds of the default operating point."""
+        return self._default_point.thresholds
+
+    @property
+    def decoder_(self) -> Decoder:
+        """The decoder of the default operating point."""
+        return self._default_point.decoder
+
+    @property
+    def decoder_reason_(self) -> str:
+        """Why the default operating point has its decoder."""
+        return str(self._default_point.about["decoder_reason"])
+
+    @property
+    def _default_point(self) -> OperatingPoint:
+        return self.operating_points_[DEFAULT]
 
     # -- predict ---------------------------------------------------------------------------------------------
 
@@ -497,9 +533,11 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             raise NotFittedError("this classifier is not fitted: call fit(X, y), or load a saved model")
         return self._model
 
-    def _decode(self, batch: Scores, inputs: Inputs) -> csr_matrix[Any]:
+    def _decode(
+        self, batch: Scores, inputs: Inputs, point: OperatingPoint, permitted: Bools | None = None
+    ) -> csr_matrix[Any]:
         """Return label sets; a document without a word has none: unknown."""
-        Y, _ = decode(self.taxonomy_, batch.values, self.thresholds_.array, self.decoder_, self.closure)
+        Y = point.decode(self.taxonomy_, batch.values, permitted)
         empty = without_words(inputs[batch.rows])
         if empty.any():
             rows, columns = Y.nonzero()
@@ -517,15 +555,32 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         parts = [batch.values for batch in self._batches(self._read(X))]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.taxonomy_)), dtype=np.float32)
 
-    def predict(self, X: Any) -> list[tuple[str, ...]]:
+    def predict(
+        self,
+        X: Any,
+        *,
+        operating_point: str = DEFAULT,
+        allow: Iterable[str] | None = None,
+        deny: Iterable[str] | None = None,
+    ) -> list[tuple[str, ...]]:
         """Return for each document its closed label set, as node ids in node order; () means unknown.
+
+        Args:
+            X: documents, as in `fit`.
+            operating_point: a name in `operating_points_`.
+            allow, deny: ids, names or paths of nodes, each for its subtree: answer only what lies in an allowed one
+                and in no denied one, and the ancestors of that.
 
         Raises:
             NotFittedError: fit or load first.
-            UsageError: texts for a model of numbers, or numbers for a model of texts.
+            UsageError: texts for a model of numbers, or numbers for a model of texts; an operating point or a node
+                that does not exist; allow and deny leave nothing.
         """
         inputs = self._read(X)
-        return [s for batch in self._batches(inputs) for s in label_sets(self.taxonomy_, self._decode(batch, inputs))]
+        point = find_point(self.operating_points_, operating_point)
+        permitted = permitted_nodes(self.taxonomy_, allow, deny)
+        sets = (self._decode(batch, inputs, point, permitted) for batch in self._batches(inputs))
+        return [labels for Y in sets for labels in label_sets(self.taxonomy_, Y)]
 
     def rank(self, X: Any, k: int = 10, *, among: Sequence[str] | None = None) -> list[list[ScoredNode]]:
         """Return for each document the k nodes that are most probably a most specific label, best first.
@@ -555,7 +610,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         parents, children = taxonomy.children.of_many(np.arange(n))
         parents, children = parents[inside[children]], children[inside[children]]
         starts = np.flatnonzero(np.diff(parents, prepend=-1))
-        below = np.add if self._decoder_name == "path" else np.maximum
+        below = np.add if self._one_label else np.maximum
         ranked: list[list[ScoredNode]] = []
         for batch in self._batches(inputs):
             share = batch.values.copy()
@@ -577,28 +632,52 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             for j, level, score, count in zip(*values, strict=True)
         ]
 
-    def predict_documents(self, documents: Iterable[Document]) -> Iterator[Prediction]:
+    def predict_documents(
+        self,
+        documents: Iterable[Document],
+        *,
+        operating_point: str = DEFAULT,
+        allow: Iterable[str] | None = None,
+        deny: Iterable[str] | None = None,
+    ) -> Iterator[Prediction]:
         """Yield a prediction for each document, in order, holding one batch a thread at a time.
 
+        Args:
+            documents: read as they are needed.
+            operating_point, allow, deny: as in `predict`.
+
         Raises:
-            NotFittedError: fit or load first.
-            UsageError: texts for a model of numbers, or numbers for a model of texts.
+            NotFittedError, UsageError: as in `predict`; at once, apart from documents that do not fit.
         """
+        self._fitted()
+        point = find_point(self.operating_points_, operating_point)
+        permitted = permitted_nodes(self.taxonomy_, allow, deny)
+        return (
+            prediction
+            for batch, inputs, scores in self._scored_documents(documents)
+            for prediction in self._predictions(
+                batch, inputs, scores.values, self._decode(scores, inputs, point, permitted)
+            )
+        )
+
+    def _scored_documents(self, documents: Iterable[Document]) -> Iterator[tuple[list[Document], Inputs, Scores]]:
         model = self._fitted()
 
         def score(batch: list[Document]) -> tuple[list[Document], Inputs, Scores]:
             inputs = self._read(batch)
             return batch, inputs, self._score(inputs, slice(0, len(batch)), model)
 
-        for batch, inputs, scores in in_threads(score, chunks(documents, self._batch_size()), self._workers):
-            yield from self._predictions(batch, scores.values, self._decode(scores, inputs), without_words(inputs))
+        return in_threads(score, chunks(documents, self._batch_size()), self._workers)
 
     def _predictions(
-        self, documents: Sequence[Document], scores: Floats, Y: csr_matrix[Any], empty: NDArray[np.bool_]
+        self, documents: Sequence[Document], inputs: Inputs, scores: Floats, Y: csr_matrix[Any]
     ) -> Iterator[Prediction]:
         specific = most_specific(self.taxonomy_, Y)
         leaves = label_sets(self.taxonomy_, specific)
-        flags = {"empty-text": empty, "cold-start": specific @ (self.counts_ == 0).astype(np.int64) > 0}
+        flags = {
+            "empty-text": without_words(inputs),
+            "cold-start": specific @ (self.counts_ == 0).astype(np.int64) > 0,
+        }
         for i, document in enumerate(documents):
             labels = self._scored_nodes(Y.indices[Y.indptr[i] : Y.indptr[i + 1]], scores[i])
             raised = tuple(flag for flag, on in flags.items() if on[i])
@@ -606,17 +685,19 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
     # -- evaluate and tune -------------------------------------------------------------------------------------
 
-    def evaluate(self, X: Any, y: Labels) -> Evaluation:
-        """Return every metric of this model on labelled documents.
+    def evaluate(self, X: Any, y: Labels, *, operating_point: str = DEFAULT) -> Evaluation:
+        """Return every metric of this model on labelled documents, at an operating point.
 
         Raises:
             NotFittedError, DataError: as in `fit`.
+            UsageError: as in `predict`.
         """
         inputs = self._read(X)
+        point = find_point(self.operating_points_, operating_point)
         true = close(self.taxonomy_, self._labelled(inputs, y))
         predicted, scores, violations = [], [], 0
         for batch in self._batches(inputs):
-            predicted.append(self._decode(batch, inputs))
+            predicted.append(self._decode(batch, inputs, point))
             scores.append(sparse_scores(batch.values))
             violations += int(self.taxonomy_.violations(batch.before).sum())
         if not predicted:
@@ -630,29 +711,61 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             train_counts=self.counts_,
         )
 
-    def score(self, X: Any, y: Labels) -> float:
-        """Return micro hF on labelled documents."""
-        return float(self.evaluate(X, y).metrics["hF"])
+    def score(self, X: Any, y: Labels, *, operating_point: str = DEFAULT) -> float:
+        """Return micro hF on labelled documents, at an operating point."""
+        return float(self.evaluate(X, y, operating_point=operating_point).metrics["hF"])
 
-    def tune(self, X: Any, y: Labels) -> Self:
-        """Set the thresholds anew, for the current `goal` and `search`, on documents not trained on.
+    def tune(
+        self,
+        X: Any,
+        y: Labels,
+        *,
+        name: str = DEFAULT,
+        goal: str | None = None,
+        decoder: str | None = None,
+        decoder_options: Mapping[str, Any] | None = None,
+        search: Search | None = None,
+        per_level: bool | None = None,
+    ) -> Self:
+        """Make an operating point, or set one anew, on documents not trained on; nothing is trained.
+
+        Args:
+            X, y: the documents and their labels, as in `fit`.
+            name: of the point.
+            goal, search, per_level: as in the constructor; None: as given there, fixed `thresholds` too.
+            decoder, decoder_options: as in the constructor; None: the decoder of the default point.
 
         Raises:
-            NotFittedError, DataError, UsageError: as in `fit`.
+            NotFittedError, DataError, UsageError: as in `fit`; or a name that will not do.
         """
+        self._fitted()
+        point = self._point_to_tune(name, decoder, decoder_options)
+        if goal is not None:
+            parse_goal(goal)
         inputs = self._read(X)
         true = self._labelled(inputs, y)
-        scores = [self._candidates(batch.values) for batch in self._batches(inputs)]
+        scores = [sparse_scores(batch.values) for batch in self._batches(inputs)]
         if not scores or not true.nnz:
             raise DataError("no labelled documents to tune on")
-        self._tune(true, csr_matrix(vstack(scores)))
-        self.report_ |= {
-            "goal": self.thresholds_.goal,
-            "achieved_on_held_out": self.thresholds_.achieved,
-            "thresholds": list(self.thresholds_.values),
-            "held_out": true.shape[0],
-        }
+        options: dict[str, Any] = {"goal": goal, "search": search, "per_level": per_level}
+        tuned = self._tuned(point, true, csr_matrix(vstack(scores)), **options)
+        self.operating_points_ = {**self.operating_points_, name: tuned}
+        if name == DEFAULT:
+            self.report_ |= tuned.report | {"held_out": true.shape[0]}
         return self
+
+    def _point_to_tune(self, name: str, decoder: str | None, options: Mapping[str, Any] | None) -> OperatingPoint:
+        """Return a point of this name that still lacks its thresholds."""
+        check_name(name)
+        default = replace(self._default_point, name=name, closure=self.closure)
+        if decoder is None:
+            if options:
+                raise UsageError("decoder options need a decoder that is named")
+            return default
+        if self.flat:
+            raise UsageError("a flat model has the threshold decoder only")
+        made = make_decoder(decoder, **dict(options or {}))
+        return replace(default, decoder=made, decoder_name=decoder, about={"decoder_reason": "as asked"})
 
     # -- save and load -----------------------------------------------------------------------------------------
 
@@ -674,11 +787,11 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         settings = {key: value for key, value in self.get_params().items() if key != "taxonomy"}
         manifest = {
             "settings": settings,
-            "decoder": {"name": self._decoder_name, **describe(self.decoder_)},
-            "thresholds": self.thresholds_.to_dict(),
+            "operating_points": {name: point.to_dict() for name, point in self.operating_points_.items()},
             "calibration": self.calibration_.to_dict(),
             "candidate_calibration": self.candidate_calibration_.to_dict(),
             "features": self._features,
+            "one_label": self._one_label,
             "report": self.report_,
         }
         name = f"{prefix}{self.scorer}"
@@ -721,11 +834,9 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         model = cls(taxonomy=bundle.taxonomy, **manifest["settings"])
         model.taxonomy_ = bundle.taxonomy
         model.classes_ = np.array(bundle.taxonomy.nodes, dtype=object)
-        options = dict(manifest["decoder"])
-        model._decoder_name = options.pop("name")
-        model.decoder_ = make_decoder(model._decoder_name, **options)
-        model.decoder_reason_ = manifest["report"]["decoder_reason"]
-        model.thresholds_ = Thresholds.from_dict(manifest["thresholds"])
+        points = manifest["operating_points"]
+        model.operating_points_ = {name: OperatingPoint.from_dict(name, points[name]) for name in (DEFAULT, *points)}
+        model._one_label = manifest["one_label"]
         model.calibration_ = Calibration.from_dict(manifest["calibration"])
         model.candidate_calibration_ = Calibration.from_dict(manifest["candidate_calibration"])
         model._features = None if manifest["features"] is None else int(manifest["features"])

@@ -286,7 +286,7 @@ def test_a_manifest_with_a_missing_value_ends_in_a_bundle_error_or_in_a_model(sa
             HierarchicalClassifier.load(saved)
 
 
-@pytest.mark.parametrize("key", ["candidate_calibration", "features", "thresholds"])
+@pytest.mark.parametrize("key", ["candidate_calibration", "features", "operating_points"])
 def test_a_bundle_of_before_a_key_was_added_says_which(key: str, saved: Path) -> None:
     change_manifest(saved, lambda m: m.pop(key))
     with pytest.raises(BundleError, match=f"another version of hclf made it: it lacks '{key}'; train it anew"):

@@ -25,6 +25,13 @@ def predict(
         str | None, typer.Option("--format", help="jsonl, csv-long, csv-wide or parquet; default: by suffix.")
     ] = None,
     deepest_only: Annotated[bool, typer.Option("--deepest-only", help="Leave ancestors out.")] = False,
+    operating_point: opt.OperatingPoint = "default",
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", metavar="NODE", help="Answer only in this subtree; may repeat.")
+    ] = None,
+    deny: Annotated[
+        list[str] | None, typer.Option("--deny", metavar="NODE", help="Never answer in this subtree; may repeat.")
+    ] = None,
     show: Annotated[int, typer.Option("--show", min=0, help="Draw the first N answers as trees instead.")] = 0,
     fields: opt.Fields = "",
     id_field: opt.IdField = "id",
@@ -51,15 +58,19 @@ def predict(
         format=input_format,
         problems=problems,
     )
+    documents = islice(reader, show) if show else reader
+    answers = loaded.predict_documents(
+        documents, operating_point=operating_point, allow=allow or None, deny=deny or None
+    )
     if show:
         from hclf.report import prediction_tree
 
-        for prediction in loaded.predict_documents(islice(reader, show)):
+        for prediction in answers:
             stdout.print(prediction_tree(loaded.taxonomy_, prediction))
         return
     unknown = cold = 0
     with open_predictions(output, format=format, deepest_only=deepest_only) as writer:
-        for prediction in progress(loaded.predict_documents(reader), "predicting"):
+        for prediction in progress(answers, "predicting"):
             unknown += not prediction.labels
             cold += "cold-start" in prediction.flags
             writer.write(prediction)
@@ -77,6 +88,7 @@ def evaluate(
         str | None, typer.Option("--taxonomy", "-t", help="… and their taxonomy. With a model: it must be this one.")
     ] = None,
     nodes: Annotated[Path | None, typer.Option("--nodes", help="Write the per-node table to this CSV file.")] = None,
+    operating_point: opt.OperatingPoint = "default",
     fields: opt.Fields = "",
     label_field: opt.LabelField = "labels",
     id_field: opt.IdField = "id",
@@ -99,7 +111,7 @@ def evaluate(
     if gold and pred and taxonomy and model is None:
         evaluations = {"predictions": _score_files(gold, pred, taxonomy, problems, field_names(fields), common)}
     elif model is not None and data and not (gold or pred):
-        evaluations = _score_model(model, data, taxonomy, problems, field_names(fields), common)
+        evaluations = _score_model(model, data, taxonomy, operating_point, problems, field_names(fields), common)
     else:
         raise UsageError("give MODEL and DATA, or --gold, --pred and --taxonomy")
     say_problems(problems)
@@ -120,6 +132,7 @@ def _score_model(
     model: Path,
     data: str,
     taxonomy: str | None,
+    operating_point: str,
     problems: Any,
     fields: list[str] | None,
     common: dict[str, Any],
@@ -131,8 +144,8 @@ def _score_model(
     wanted = fields or loaded.report_.get("fields")
     documents = read_labelled(data, loaded.taxonomy_, problems, fields=wanted, **common)
     X, y = [d.fields for d in documents], [d.labels or () for d in documents]
-    models = {"hierarchical": loaded} | ({"flat": flat} if flat else {})
-    return {name: each.evaluate(X, y) for name, each in models.items()}
+    found = {"hierarchical": loaded.evaluate(X, y, operating_point=operating_point)}
+    return found | ({"flat": flat.evaluate(X, y)} if flat else {})
 
 
 def _score_files(

@@ -54,8 +54,8 @@ def train(
         bool, typer.Option("--node-texts/--no-node-texts", help="Names and synonyms of nodes are training data.")
     ] = True,
     decoder: Annotated[str, typer.Option("--decoder", help="auto, threshold, path or top-k.")] = "auto",
-    k: Annotated[int | None, typer.Option("--k", min=1, help="How many labels, for --decoder top-k.")] = None,
-    to_leaf: Annotated[bool, typer.Option("--to-leaf", help="For --decoder path: never stop early.")] = False,
+    k: opt.K = None,
+    to_leaf: opt.ToLeaf = False,
     coherence: Annotated[str, typer.Option("--coherence", help="max, min or isotonic.")] = "max",
     goal: opt.Goal = "hf",
     grid: opt.Grid = False,
@@ -79,11 +79,6 @@ def train(
     """
     if baseline not in ("", "flat"):
         raise UsageError(f"unknown baseline {baseline!r}; there is flat")
-    decoder_options: dict[str, Any] = {}
-    if k is not None:
-        decoder_options["k"] = k
-    if to_leaf:
-        decoder_options["to_leaf"] = True
 
     from hclf.bundle import check_target
     from hclf.classifier import HierarchicalClassifier
@@ -99,7 +94,7 @@ def train(
         "scorer_options": {"C": C, "exact": exact, "node_texts": node_texts, "field_weights": weights},
         "coherence": coherence,
         "decoder": decoder,
-        "decoder_options": decoder_options or None,
+        "decoder_options": _decoder_options(k, to_leaf),
         "goal": goal,
         "search": "grid" if grid else "exact",
         "per_level": not one_threshold,
@@ -133,6 +128,11 @@ def train(
         print_json({"model": str(output), **model.report_})
     else:
         _say_report(model, output)
+
+
+def _decoder_options(k: int | None, to_leaf: bool) -> dict[str, Any] | None:
+    given = {"k": k, "to_leaf": to_leaf or None}
+    return {name: value for name, value in given.items() if value is not None} or None
 
 
 def _say_report(model: HierarchicalClassifier, output: Path) -> None:
@@ -169,7 +169,13 @@ def tune(
         Path | None,
         typer.Option("--output", "-o", metavar="MODEL", help="Where to write; in place with -f."),
     ] = None,
+    name: Annotated[str, typer.Option("--name", help="Of the operating point to make, or to set anew.")] = "default",
     goal: opt.Goal = "hf",
+    decoder: Annotated[
+        str | None, typer.Option("--decoder", help="threshold, path or top-k; default: as the default point.")
+    ] = None,
+    k: opt.K = None,
+    to_leaf: opt.ToLeaf = False,
     grid: opt.Grid = False,
     one_threshold: opt.Global = False,
     fields: opt.Fields = "",
@@ -180,9 +186,11 @@ def tune(
     force: opt.Force = False,
     json: opt.Json = False,
 ) -> None:
-    """Tune the thresholds of a trained model anew, without training it again.
+    """Tune the thresholds of a trained model anew, or make another operating point, without training it again.
 
     Example: hclf tune models/products examples/products/test.jsonl --goal 'precision>=0.95' -o models/sure
+
+    Example: hclf tune models/products examples/products/test.jsonl --name audit --goal 'precision>=0.98' -f
     """
     from hclf.bundle import check_target
     from hclf.classifier import HierarchicalClassifier
@@ -203,13 +211,34 @@ def tune(
         format=input_format,
     )
     say_problems(problems)
-    loaded.set_params(goal=goal, search="grid" if grid else "exact", per_level=not one_threshold, thresholds=None)
-    loaded.tune([d.fields for d in documents], [d.labels or () for d in documents])
+    loaded.tune(
+        [d.fields for d in documents],
+        [d.labels or () for d in documents],
+        name=name,
+        goal=goal,
+        decoder=decoder,
+        decoder_options=_decoder_options(k, to_leaf),
+        search="grid" if grid else "exact",
+        per_level=not one_threshold,
+    )
     loaded.save(target, force=force, baseline=flat)
+    point = loaded.operating_points_[name]
     if json:
-        print_json({"model": str(target), **loaded.report_})
+        print_json({"model": str(target), "operating_point": name, **loaded.report_, **point.report})
     else:
-        _say_report(loaded, target)
+        note(f"operating point {name}: {_point_in_words(point.to_dict())}")
+        note(f"model: {target}")
+
+
+def _point_in_words(point: dict[str, Any]) -> str:
+    decoder, thresholds, about = point["decoder"], point["thresholds"], point["about"]
+    options = "".join(f", {key} {value}" for key, value in decoder.items() if key != "name" and value)
+    reached = "" if thresholds["achieved"] is None else f", {thresholds['achieved']:.3f} reached"
+    cuts = "  ".join(f"{t:.3f}" for t in thresholds["values"])
+    return (
+        f"{thresholds['goal']} on {about['documents']:,} documents{reached}; decoder {decoder['name']}{options} "
+        f"({about['decoder_reason']}); thresholds {cuts}"
+    )
 
 
 def inspect(model: opt.ModelFolder, json: opt.Json = False) -> None:
@@ -247,9 +276,7 @@ def _inspect_rows(manifest: dict[str, Any], model: Path) -> list[tuple[str, str]
         ),
         *([("candidate recall", f"{recall} (by level)")] if (recall := _candidate_recall(report)) else []),
         ("coherence", settings["coherence"]),
-        ("decoder", f"{report['decoder']} ({report['decoder_reason']})"),
-        ("thresholds", "  ".join(f"{t:.3f}" for t in manifest["thresholds"]["values"])),
-        ("tuned for", f"{report['goal']} on {report['held_out']:,} held-out documents"),
+        *((f"point {name}", _point_in_words(point)) for name, point in manifest["operating_points"].items()),
         ("baseline", "flat" if "baseline" in manifest else "none"),
         ("made by", f"hclf {manifest['hclf']}, format {manifest['format_version']}"),
         ("size", f"{size / 1e6:,.1f} MB"),

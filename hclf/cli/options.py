@@ -29,5 +29,10 @@ Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad ro
 Goal = Annotated[
     str, typer.Option("--goal", help="Tune thresholds for hf, hf_example, macro_f1, exact_match or precision>=0.9.")
 ]
+K = Annotated[int | None, typer.Option("--k", min=1, help="How many labels, for --decoder top-k.")]
+ToLeaf = Annotated[bool, typer.Option("--to-leaf", help="For --decoder path: never stop early.")]
+OperatingPoint = Annotated[
+    str, typer.Option("--operating-point", metavar="NAME", help="Answer at this point; see hclf inspect.")
+]
 Grid = Annotated[bool, typer.Option("--grid", help="Try only the thresholds 0.30, 0.35, …, 0.70.")]
 Global = Annotated[bool, typer.Option("--one-threshold", help="One threshold for all levels.")]
