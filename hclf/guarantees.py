@@ -46,7 +46,7 @@ COLUMNS_AT_A_TIME = 16
 POINTS = 50  # of a risk-coverage curve
 FUTURE_STEPS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 """Chances that a future sample measures too little, in units of the error, each tested at a level of its own."""
-USELESS = 0.9  # a level above which no test is made
+USELESS = 0.9  # a level above which no test is made, and a chance above which none is needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,12 +363,12 @@ def _levels(error: float, ratio: float) -> list[tuple[float, float]]:
         error: in (0, 1).
         ratio: of calibration documents to future ones.
     """
-    steps = np.array([step * error for step in FUTURE_STEPS if step * error < 1])
+    steps = np.array([step * error for step in FUTURE_STEPS if step * error < USELESS])
     width = np.diff(steps, append=1.0)
 
     def levels(c: float) -> Floats:
         found = np.exp(-0.5 * np.maximum(c - ndtri(1 - steps) * np.sqrt(ratio), 0) ** 2)
-        return np.where(found > USELESS, 1.0, found)
+        return np.where(found > USELESS, 1.0, np.maximum(found, 1e-4 * error))
 
     low, high = 0.0, 1.0
     while steps[0] + (levels(high) * width).sum() > error:

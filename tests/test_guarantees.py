@@ -81,7 +81,7 @@ def test_the_precision_of_the_population_holds_with_the_confidence_stated(
         broken += known[found.chosen.mean] < 0.85
         answered += found.holds
     assert broken <= allowed(0.8)
-    assert answered > DRAWS / 4  # silence keeps every promise
+    assert answered > DRAWS / 5  # silence keeps every promise
 
 
 @pytest.mark.slow
@@ -178,14 +178,14 @@ def test_an_accepted_mean_hands_its_share_to_the_next() -> None:
     assert guarantees._fallback(p_values, np.array([0.05, 0.05, 0.0, 0.0, 0.0])) == [False, True, False, False, False]
 
 
-@pytest.mark.parametrize("error", [0.01, 0.05, 0.1, 0.3])
+@pytest.mark.parametrize("error", [0.01, 0.05, 0.1, 1 - 0.8, 0.3])
 @pytest.mark.parametrize("ratio", [0.1, 1.0, 10.0])
 def test_levels_of_future_samples_sum_to_the_error(error: float, ratio: float) -> None:
     levels = guarantees._levels(error, ratio)
     steps = [r for r, _ in levels]
     total = steps[0] + sum(d * (b - a) for (a, d), b in zip(levels, [*steps[1:], 1.0], strict=True))
     assert 0.5 * error < total <= error * (1 + 1e-9)
-    assert all(0 < d < 1 for _, d in levels)
+    assert all(1e-4 * error <= d < 1 for _, d in levels)
     assert [d for _, d in levels] == sorted((d for _, d in levels), reverse=True)
 
 
