@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import functools
+import inspect
 import tracemalloc
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from scipy.sparse import coo_matrix, csr_array, csr_matrix
 from hclf import metrics
 from hclf.errors import DataError, UsageError
 from hclf.labels import label_matrix
-from hclf.metrics import ranking, sets
+from hclf.metrics import curves, graph, partial, ranking, sets
 from hclf.taxonomy import Taxonomy
 
 EXACT = 1e-12
@@ -294,7 +295,7 @@ def test_ranking_metrics_of_nothing_true_are_zero(shape):
     assert ranking.average_precision_micro(nothing, scores) == 0.0
     assert ranking.average_precision_macro(nothing, scores) == 0.0
     assert ranking.average_precision_per_node(nothing, scores).tolist() == [0.0] * shape[1]
-    assert ranking.ranked_lists(nothing, scores, ks=(1,)) == (0.0, {1: 0.0}, {1: 0.0})
+    assert ranking.ranked_lists(nothing, scores, ks=(1,)) == (0.0, {1: 0.0}, {1: 0.0}, {1: 0.0})
 
 
 def test_documents_without_truth_are_left_out_of_ranked_lists():
@@ -341,8 +342,8 @@ def test_negative_and_nan_scores_are_refused(bad):
 
 
 def test_other_impossible_arguments_are_refused():
-    with pytest.raises(UsageError, match="unknown average 'macro'; choose micro or example"):
-        sets.hierarchical_precision_recall_f1(FULL, FULL, average="macro")
+    with pytest.raises(UsageError, match="unknown average 'weighted'; choose micro, example or macro"):
+        sets.hierarchical_precision_recall_f1(FULL, FULL, average="weighted")
     with pytest.raises(UsageError, match="k must be at least 1, not 0"):
         ranking.precision_at_k([[1]], [[0.5]], k=0)
     with pytest.raises(UsageError, match="2 levels for 3 nodes"):
@@ -410,11 +411,23 @@ def test_hf_scorer_serves_cross_val_score():
 # -- documentation and size ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [sets, ranking])
+@pytest.mark.parametrize("module", [sets, ranking, curves, graph, partial])
 def test_docstring_examples_run(module):
     result = doctest.testmod(module)
-    assert result.attempted >= 7
+    assert result.attempted >= (2 if module is partial else 7)
     assert result.failed == 0
+
+
+def test_every_metric_has_an_example_and_is_exported():
+    functions = {
+        name: value
+        for module in (sets, ranking, curves, graph, partial)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and ">>>" in (value.__doc__ or "")
+    }
+    exported = {name for name in metrics.__all__ if inspect.isfunction(getattr(metrics, name))}
+    assert exported - set(functions) == {"hf_scorer"}
+    assert set(functions) - exported == {"heights"}
 
 
 @pytest.mark.slow

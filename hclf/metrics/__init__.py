@@ -1,4 +1,8 @@
-"""Metrics as pure functions: of label sets in `sets`, of scores in `ranking`; a scorer for scikit-learn."""
+"""Metrics as pure functions, and a scorer for scikit-learn.
+
+Of label sets: `sets`, and by distance in the taxonomy `graph`. Of scores: `ranking`, and at every threshold `curves`.
+`partial` takes out what a truth of partial depth says nothing of.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,48 @@ from scipy.sparse import csr_matrix, issparse
 from hclf.data import LabelResolver
 from hclf.errors import UsageError
 from hclf.labels import close, label_matrix
+from hclf.metrics.curves import (
+    Curve,
+    Fmax,
+    Smin,
+    f_max,
+    hf_auc,
+    information_content,
+    precision_recall_curve,
+    s_min,
+)
+from hclf.metrics.graph import (
+    MistakeSeverity,
+    graph_distance_per_document,
+    lca_per_document,
+    lca_precision_recall_f1,
+    mean_graph_distance,
+    mgia,
+    mgia_per_document,
+    mistake_severity,
+)
+from hclf.metrics.partial import only_known
 from hclf.metrics.ranking import (
+    average_precision_example,
     average_precision_macro,
     average_precision_micro,
     average_precision_per_node,
+    average_precision_weighted,
     mean_average_precision,
+    ndcg_at_k,
     precision_at_k,
+    propensities,
+    propensity_scored_precision_at_k,
     ranked_lists,
     recall_at_k,
 )
 from hclf.metrics.sets import (
+    Answered,
+    AnsweredTable,
     Average,
+    answered,
+    answered_by_level,
+    constrained_precision_recall_f1,
     document_scores,
     exact_match,
     hamming_loss,
@@ -33,21 +68,48 @@ from hclf.metrics.sets import (
 from hclf.taxonomy import Taxonomy
 
 __all__ = [
+    "Answered",
+    "AnsweredTable",
+    "Curve",
+    "Fmax",
+    "MistakeSeverity",
+    "Smin",
+    "answered",
+    "answered_by_level",
+    "average_precision_example",
     "average_precision_macro",
     "average_precision_micro",
     "average_precision_per_node",
+    "average_precision_weighted",
+    "constrained_precision_recall_f1",
     "document_scores",
     "exact_match",
+    "f_max",
+    "graph_distance_per_document",
     "hamming_loss",
+    "hf_auc",
     "hf_scorer",
     "hierarchical_precision_recall_f1",
+    "information_content",
+    "lca_per_document",
+    "lca_precision_recall_f1",
     "level_scores",
     "macro_f1",
     "mean_average_precision",
+    "mean_graph_distance",
+    "mgia",
+    "mgia_per_document",
+    "mistake_severity",
+    "ndcg_at_k",
     "node_scores",
+    "only_known",
     "precision_at_k",
+    "precision_recall_curve",
+    "propensities",
+    "propensity_scored_precision_at_k",
     "ranked_lists",
     "recall_at_k",
+    "s_min",
     "unknown_rate",
 ]
 

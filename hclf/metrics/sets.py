@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from hclf.errors import UsageError
+from hclf.labels import prune
+from hclf.taxonomy import Taxonomy
 
-Average = Literal["micro", "example"]
+Average = Literal["micro", "example", "macro"]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -40,6 +42,24 @@ class ScoreTable(NamedTuple):
     f1: Floats
     support: Ints
     predicted: Ints
+
+
+class AnsweredTable(NamedTuple):
+    """How many documents are answered, and how good the answers are: one entry each for levels."""
+
+    coverage: Floats
+    precision: Floats
+    all_right: Floats
+    answered: Ints
+
+
+class Answered(NamedTuple):
+    """How many documents are answered, and how good the answers are."""
+
+    coverage: float
+    precision: float
+    all_right: float
+    answered: int
 
 
 class Counts(NamedTuple):
@@ -93,6 +113,12 @@ def aligned(true: Any, predicted: Any) -> tuple[csr_matrix[Any], csr_matrix[Any]
     return left, right
 
 
+def check_columns(taxonomy: Taxonomy, Y: csr_matrix[Any]) -> None:
+    """Raise UsageError unless the matrix has one column a node."""
+    if Y.shape[1] != len(taxonomy):
+        raise UsageError(f"the matrix has {Y.shape[1]} columns, the taxonomy has {len(taxonomy)} nodes")
+
+
 def document_counts(true: Any, predicted: Any) -> Counts:
     """Return for each document how many labels are true, predicted and both."""
     left, right = aligned(true, predicted)
@@ -116,16 +142,18 @@ def hierarchical_precision_recall_f1(true: Any, predicted: Any, average: Average
     With T and P the true and predicted labels of a document and all their ancestors,
     hP = |P and T| / |P|, hR = |P and T| / |T|, hF = 2 hP hR / (hP + hR) = 2 |P and T| / (|P| + |T|).
     `micro` sums the counts over all documents first (Kiritchenko, Matwin, Nock & Famili, 2006, without their
-    artificial root); `example` takes the three figures of each document and averages each over documents.
+    artificial root); `example` takes the three figures of each document and averages each over documents;
+    `macro` those of each node, over the nodes that are true in at least one document (see `node_scores`).
 
     Args:
         true, predicted: (documents, nodes) label matrices, closed under ancestors.
-        average: `micro` or `example`.
+        average: `micro`, `example` or `macro`.
 
     Returns:
         Three floats in [0, 1]. `micro`: precision is 0.0 when nothing is predicted, recall 0.0 when nothing is
         true, F1 0.0 when either. `example`: a document without truth and without prediction counts 1.0 in
-        all three; with only one of them empty it counts 0.0. No documents: 0.0.
+        all three; with only one of them empty it counts 0.0. `macro`: a node that is never predicted counts 0.0
+        in all three; F1 is the mean of the nodes' F1, that is `macro_f1`. No documents: 0.0.
 
     Raises:
         UsageError: the shapes differ, or the average is unknown.
@@ -143,7 +171,42 @@ def hierarchical_precision_recall_f1(true: Any, predicted: Any, average: Average
     if average == "example":
         table = document_scores(true, predicted)
         return PrecisionRecallF1(mean(table.precision), mean(table.recall), mean(table.f1))
-    raise UsageError(f"unknown average {average!r}; choose micro or example")
+    if average == "macro":
+        table = node_scores(true, predicted)
+        seen = table.support > 0
+        return PrecisionRecallF1(mean(table.precision[seen]), mean(table.recall[seen]), mean(table.f1[seen]))
+    raise UsageError(f"unknown average {average!r}; choose micro, example or macro")
+
+
+def constrained_precision_recall_f1(
+    taxonomy: Taxonomy, true: Any, predicted: Any, average: Average = "micro"
+) -> PrecisionRecallF1:
+    """Return precision, recall and F1 of a prediction from which labels without all their ancestors are removed.
+
+    C-micro-F1 and C-macro-F1: a node counts as predicted only if all its ancestors are predicted too (Yu, Shen,
+    Mao & Cai, 2022). For closed predictions, as our decoders give them, they equal the unconstrained figures; for
+    predictions from elsewhere, do not close these first: the difference shows what inconsistent answers cost.
+
+    Args:
+        taxonomy: the taxonomy of both.
+        true: (documents, nodes) label matrix, closed under ancestors.
+        predicted: (documents, nodes) label matrix, as predicted.
+        average: as in `hierarchical_precision_recall_f1`.
+
+    Returns:
+        Three floats in [0, 1], empty sets as in `hierarchical_precision_recall_f1`; a document of whose prediction
+        nothing is left counts as one for which nothing is predicted.
+
+    Raises:
+        UsageError: the shapes differ or do not fit the taxonomy, or the average is unknown.
+
+    >>> t = Taxonomy(["food", "rice", "tea"], [("food", "rice"), ("food", "tea")])
+    >>> constrained_precision_recall_f1(t, [[1, 1, 0], [1, 0, 1]], [[1, 1, 0], [0, 0, 1]])
+    PrecisionRecallF1(precision=1.0, recall=0.5, f1=0.6666666666666666)
+    """
+    left, right = aligned(true, predicted)
+    check_columns(taxonomy, right)
+    return hierarchical_precision_recall_f1(left, prune(taxonomy, right), average)
 
 
 def document_scores(true: Any, predicted: Any) -> ScoreTable:
@@ -255,3 +318,59 @@ def unknown_rate(predicted: Any) -> float:
     0.5
     """
     return mean(np.diff(as_labels(predicted).indptr) == 0)
+
+
+def answered(true: Any, predicted: Any) -> Answered:
+    """Return how many documents get an answer, and how good the answers are: what abstaining buys.
+
+    coverage = share of documents for which something is predicted (1 - `unknown_rate`; El-Yaniv & Wiener, 2010).
+    Among those: precision = mean of |P and T| / |P|, all_right = share with nothing wrong, that is with P in T.
+
+    Args:
+        true, predicted: (documents, nodes) label matrices, closed under ancestors.
+
+    Returns:
+        Three floats in [0, 1] and the number of answered documents. An answer to a document without truth is all
+        wrong. Nothing answered: precision and all_right are 0.0. No documents: 0.0.
+
+    Raises:
+        UsageError: the shapes differ.
+
+    >>> answered([[1, 1], [1, 0], [1, 0], [1, 0]], [[1, 0], [1, 1], [0, 0], [0, 0]])
+    Answered(coverage=0.5, precision=0.75, all_right=0.5, answered=2)
+    """
+    counts = document_counts(true, predicted)
+    given = counts.predicted > 0
+    precision = ratio(counts.both, counts.predicted)[given]
+    return Answered(mean(given), mean(precision), mean(precision == 1), int(given.sum()))
+
+
+def answered_by_level(true: Any, predicted: Any, levels: Ints) -> AnsweredTable:
+    """Return for each level what `answered` gives of the nodes of that level alone; entry 0 is level 1.
+
+    Coverage is of all documents: a document is answered at a level if a node of that level is predicted for it.
+
+    Args:
+        true, predicted: (documents, nodes) label matrices, closed under ancestors.
+        levels: (nodes,) level of each node, from 1; `taxonomy.levels`.
+
+    Returns:
+        Arrays of length max(levels); figures in [0, 1], 0.0 at a level where nothing is predicted.
+
+    Raises:
+        UsageError: the shapes differ, or `levels` does not have one entry a node.
+
+    >>> answered_by_level([[1, 1, 0], [1, 0, 1]], [[1, 0, 1], [1, 0, 0]], np.array([1, 2, 2])).coverage.tolist()
+    [1.0, 0.5]
+    """
+    left, right = aligned(true, predicted)
+    if len(levels) != right.shape[1]:
+        raise UsageError(f"{len(levels)} levels for {right.shape[1]} nodes; pass taxonomy.levels")
+    rows = [answered(left[:, levels == i], right[:, levels == i]) for i in range(1, int(levels.max(initial=0)) + 1)]
+    coverage, precision, all_right, number = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return AnsweredTable(
+        np.array(coverage, dtype=np.float64),
+        np.array(precision, dtype=np.float64),
+        np.array(all_right, dtype=np.float64),
+        np.array(number, dtype=np.int64),
+    )
