@@ -1,16 +1,18 @@
-"""Per-level thresholds, tuned on held-out scores for a stated goal, never falling with depth.
+"""Thresholds a level, or a node, tuned on held-out scores for a stated goal, never falling with depth.
 
-For micro hF, macro-F1 and precision >= p the optimum over all non-falling thresholds on the candidate values is
-found exactly: these goals are sums over levels (hF and precision after Dinkelbach's, 1967, and Lagrange's
-linearisation), so one dynamic programme over (level, candidate) solves them. Example hF and exact match are not
-sums over levels; they start from the micro-hF optimum and climb one level at a time.
+For micro hF, macro-F1, costs and a precision of every level the optimum over all non-falling thresholds on the
+candidate values is found exactly: these goals are sums over levels (hF after Dinkelbach's, 1967, linearisation), so
+one dynamic programme over (level, candidate) solves them. A micro precision or recall that must be held is Lagrange's
+linearisation of such a sum, then improved one level at a time. Example hF and exact match are not sums over levels;
+they start from the micro-hF optimum and climb one level at a time. For a precision of every node, each node from the
+roots down takes the lowest threshold that holds it: no other thresholds find more.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,18 +21,23 @@ from scipy.sparse import csr_matrix
 
 from hclf.errors import UsageError
 from hclf.labels import pairs
+from hclf.taxonomy import Taxonomy
 
 Search = Literal["exact", "grid"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 GRID = np.round(np.arange(0.30, 0.701, 0.05), 2)
 """The field's classic grid: 0.30 to 0.70 in steps of 0.05."""
-GOALS = ("hf", "hf_example", "macro_f1", "exact_match", "precision>=P")
+GOALS = ("hf", "hf_example", "macro_f1", "exact_match", "precision>=P", "recall>=R", "cost:fp=A,fn=B")
 CANDIDATES = 1000  # of an exact search: every distinct score if there are fewer, else this many quantiles
 CLIMB_CANDIDATES = 60
 TOLERANCE = 1e-9  # 0.55 * 20 is more than 11 in floating point
 NEVER = 1.01  # above every probability
+SUPPORT = 20  # true documents from which on a node has a threshold of its own
+NUMBER = r"(?:\d+\.?\d*|\.\d+)"
+COSTS = rf"{NUMBER}(?:/{NUMBER})*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +47,29 @@ class Thresholds:
     Attributes:
         values: one a level, from level 1 down, never falling; 1.01 lets nothing pass.
         goal: what they were tuned for.
-        achieved: the goal's value on the held-out documents they were tuned on (optimistic: it was maximised).
+        achieved: the goal's value on the held-out documents they were tuned on (optimistic: it was optimised).
         search: exact or grid.
+        nodes: one a node, in column order, never falling from parent to child; None: those of the levels.
+        expected: the goal's value on documents not tuned on, by `cross_fitted`; None: not asked.
     """
 
     values: tuple[float, ...]
     goal: str = "hf"
     achieved: float | None = None
     search: str = "exact"
+    nodes: tuple[float, ...] | None = None
+    expected: float | None = None
 
     @property
     def array(self) -> Floats:
         """The values as an array (levels,)."""
         return np.array(self.values)
+
+    def by_node(self, taxonomy: Taxonomy) -> Floats:
+        """Return the threshold of each column (nodes,): its own, or its level's."""
+        if self.nodes is not None:
+            return np.array(self.nodes)
+        return self.array[taxonomy.levels - 1]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -61,12 +78,53 @@ class Thresholds:
             "goal": self.goal,
             "achieved": self.achieved,
             "search": self.search,
+            "nodes": None if self.nodes is None else list(self.nodes),
+            "expected": self.expected,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Thresholds:
-        """Build from `to_dict`."""
-        return cls(tuple(data["values"]), data["goal"], data["achieved"], data["search"])
+        """Build from `to_dict`, also of a version without thresholds of nodes."""
+        nodes = data.get("nodes")
+        return cls(
+            tuple(data["values"]),
+            data["goal"],
+            data["achieved"],
+            data["search"],
+            None if nodes is None else tuple(nodes),
+            data.get("expected"),
+        )
+
+
+class Goal(NamedTuple):
+    """A goal, taken apart.
+
+    Attributes:
+        kind: `hf`, `hf_example`, `macro_f1`, `exact_match`, `precision`, `recall` or `cost`.
+        floor: the precision or recall to be held.
+        scope: whose precision: of everything together (""), of every `level`, or of every `node`.
+        false_positive, false_negative: costs, from level 1 down; the last is that of all levels below, too.
+    """
+
+    kind: str
+    floor: float | None = None
+    scope: str = ""
+    false_positive: tuple[float, ...] = ()
+    false_negative: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The goal as it is written."""
+        if self.kind == "cost":
+            fp, fn = ("/".join(f"{c:g}" for c in costs) for costs in (self.false_positive, self.false_negative))
+            return f"cost:fp={fp},fn={fn}"
+        held = "" if self.floor is None else f">={self.floor:g}"
+        return f"{self.kind}{held}{self.scope and f' per {self.scope}'}"
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether its value is a cost."""
+        return self.kind == "cost"
 
 
 class _Pairs(NamedTuple):
@@ -76,9 +134,10 @@ class _Pairs(NamedTuple):
     column: Ints
     level: Ints
     score: NDArray[np.floating[Any]]
-    true: NDArray[np.bool_]
+    true: Bools
     truth_per_row: Ints
     truth_per_column: Ints
+    truth_per_level: Ints
     depth: int
 
 
@@ -90,6 +149,7 @@ def tune(
     goal: str = "hf",
     search: Search = "exact",
     per_level: bool = True,
+    taxonomy: Taxonomy | None = None,
 ) -> Thresholds:
     """Return the thresholds that serve a goal best on held-out documents.
 
@@ -97,59 +157,186 @@ def tune(
         true: (documents, nodes) closed label sets.
         scores: (documents, nodes) coherent scores of the decoder's candidates; absent entries can never pass.
         levels: (nodes,), from 1.
-        goal: `hf` (micro), `hf_example`, `macro_f1` (over nodes with true documents), `exact_match`, or
-            `precision>=0.9`: the highest recall at that micro precision, and nothing at all if none reaches it.
+        goal: one of
+
+            - `hf` (micro), `hf_example`, `macro_f1` (over nodes with true documents), `exact_match`: the highest.
+            - `precision>=0.9`: the most true labels found at that micro precision, and nothing at all if none
+              reaches it. `precision>=0.9 per level` holds it on each level, `precision>=0.9 per node` at each node
+              that 20 or more documents have; the other nodes of a level share one that holds it for them together.
+            - `recall>=0.8`: the highest micro precision at that micro recall; everything if none reaches it.
+            - `cost:fp=1,fn=5`: the lowest cost of false and missing labels; `cost:fp=1/2/4,fn=5` has a cost for
+              each level from the top, the last one for all below.
         search: `exact` looks at every distinct score (or 1,000 quantiles), `grid` at 0.30, 0.35, …, 0.70.
-        per_level: False ties all levels to one threshold.
+        per_level: False ties all levels to one threshold; goals per level or node have their own say.
+        taxonomy: of the columns; for goals per node.
 
     Raises:
-        UsageError: an unknown goal or search, or a precision outside (0, 1].
+        UsageError: an unknown goal or search, a precision or recall outside (0, 1], or a goal per node without the
+            taxonomy.
     """
-    goal, floor = parse_goal(goal)
+    asked = parse_goal(goal)
     if search not in ("exact", "grid"):
         raise UsageError(f"search is exact or grid, not {search!r}")
-    data = _collect(true, scores, levels)
-    candidates = _candidates(data.score, search, CANDIDATES)
-    if not len(data.score):
-        return Thresholds((0.5,) * data.depth, _goal_name(goal, floor), None, search)
-    if goal == "macro_f1":
-        chosen = _best_path(_f1_by_level(data, candidates), per_level)
-        achieved = _macro_f1(data, candidates[chosen])
-    elif floor is not None:
-        chosen = _precision(data, candidates, floor, per_level)
-        achieved = _precision_of(data, candidates[chosen])
-    else:
-        chosen = _dinkelbach(data, candidates, per_level)
-        achieved = _micro_f1(data, candidates[chosen])
-    values = candidates[chosen]
-    if goal in ("hf_example", "exact_match"):
-        few = _candidates(data.score, search, CLIMB_CANDIDATES)
-        values, achieved = _climb(data, few, values, goal, per_level)
-    return Thresholds(tuple(values.tolist()), _goal_name(goal, floor), achieved, search)
+    if asked.scope == "node" and taxonomy is None:
+        raise UsageError(f"the goal {asked.name!r} needs the taxonomy")
+    return _tune(_collect(true, scores, levels), asked, search, per_level, taxonomy)
 
 
-def parse_goal(goal: str) -> tuple[str, float | None]:
-    """Return (goal, None), or ("precision", p) for `precision>=p`.
+def cross_fitted(
+    true: csr_matrix[Any],
+    scores: csr_matrix[Any],
+    levels: Ints,
+    *,
+    goal: str = "hf",
+    search: Search = "exact",
+    per_level: bool = True,
+    taxonomy: Taxonomy | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> float:
+    """Return the value of a goal on documents that were not tuned on: what to expect of `tune` on new ones.
+
+    Each part of the documents is answered with thresholds tuned on the other parts, and all answers are measured
+    together (nested selection; Varma & Simon, 2006).
+
+    Args:
+        true, scores, levels, goal, search, per_level, taxonomy: as in `tune`.
+        folds: parts, at least 2; at most one a document.
+        seed: of the parts.
+
+    Returns:
+        hF, macro-F1, exact match; the micro precision (`per level`: of the worst level; `per node`: on average over
+        nodes that are predicted) or recall; the cost of a document. Precision of nothing is 0.
 
     Raises:
-        UsageError: an unknown goal, or a precision outside (0, 1].
-
-    >>> parse_goal("precision>=0.9")
-    ('precision', 0.9)
+        UsageError: as in `tune`; fewer than 2 documents or folds.
     """
-    match = re.fullmatch(r"precision\s*>=\s*(\d+\.?\d*|\.\d+)", goal.strip())
-    if match:
-        floor = float(match[1])
+    asked, n = parse_goal(goal), true.shape[0]
+    if min(folds, n) < 2:
+        raise UsageError(f"cross-fitting takes 2 documents and 2 folds or more, not {n} and {folds}")
+    part = np.random.default_rng(seed).permutation(n) % min(folds, n)
+    data = _collect(true, scores, levels)
+    passes = np.zeros(len(data.row), dtype=bool)
+    for fold in range(part.max() + 1):
+        found = tune(
+            true[part != fold],
+            scores[part != fold],
+            levels,
+            goal=goal,
+            search=search,
+            per_level=per_level,
+            taxonomy=taxonomy,
+        )
+        here = part[data.row] == fold
+        passes[here] = _passing(data, found)[here]
+    return _measure(data, passes, asked)
+
+
+def compare_searches(
+    true: csr_matrix[Any], scores: csr_matrix[Any], levels: Ints, *, goal: str = "hf", folds: int = 5, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Return what better thresholds are worth: one row for each way to find them, measured by `cross_fitted`.
+
+    Args:
+        true, scores, levels, goal, folds, seed: as in `cross_fitted`; a goal per node is not asked here.
+
+    Returns:
+        Rows `search` ("0.5", "grid", "one", "per level"), `thresholds` (as tuned on all documents), `achieved` on
+        those, and `expected` on others. "grid" is the best of 0.30, 0.35, …, 0.70 for each level, "one" the best of
+        all scores for all levels together.
+    """
+    asked, data = parse_goal(goal), _collect(true, scores, levels)
+    half = Thresholds((0.5,) * data.depth)
+    value = _measure(data, _passing(data, half), asked)
+    rows: list[dict[str, Any]] = [
+        {"search": "0.5", "thresholds": list(half.values), "achieved": value, "expected": value}
+    ]
+    ways: dict[str, dict[str, Any]] = {
+        "grid": {"search": "grid"},
+        "one": {"per_level": False},
+        "per level": {},
+    }
+    for name, options in ways.items():
+        found = tune(true, scores, levels, goal=goal, **options)
+        expected = cross_fitted(true, scores, levels, goal=goal, folds=folds, seed=seed, **options)
+        rows.append(
+            {
+                "search": name,
+                "thresholds": list(found.values),
+                "achieved": found.achieved,
+                "expected": expected,
+            }
+        )
+    return rows
+
+
+def parse_goal(goal: str) -> Goal:
+    """Return a goal taken apart.
+
+    Raises:
+        UsageError: an unknown goal, or a precision or recall outside (0, 1].
+
+    >>> parse_goal("precision>=0.90 per level").name
+    'precision>=0.9 per level'
+    >>> parse_goal("cost:fp=1/2,fn=5").false_positive
+    (1.0, 2.0)
+    """
+    text = " ".join(goal.split())
+    held = re.fullmatch(rf"(precision|recall) ?>= ?({NUMBER})(?: per (level|node))?", text)
+    if held and not (held[1] == "recall" and held[3]):
+        floor = float(held[2])
         if not 0 < floor <= 1:
-            raise UsageError(f"precision must lie in (0, 1], not {floor}")
-        return "precision", floor
-    if goal not in GOALS[:-1]:
-        raise UsageError(f"unknown goal {goal!r}; choose {', '.join(GOALS[:-1])} or precision>=0.9")
-    return goal, None
+            raise UsageError(f"{held[1]} must lie in (0, 1], not {floor}")
+        return Goal(held[1], floor, held[3] or "")
+    cost = re.fullmatch(rf"cost ?: ?fp ?= ?({COSTS}) ?, ?fn ?= ?({COSTS})", text)
+    if cost:
+        fp, fn = (tuple(float(number) for number in cost[i].split("/")) for i in (1, 2))
+        return Goal("cost", None, "", fp, fn)
+    if text not in GOALS[:4]:
+        raise UsageError(
+            f"unknown goal {goal!r}; choose {', '.join(GOALS[:4])} or precision>=0.9, precision>=0.9 per level, "
+            "precision>=0.9 per node, recall>=0.8, cost:fp=1,fn=5"
+        )
+    return Goal(text)
 
 
-def _goal_name(goal: str, floor: float | None) -> str:
-    return goal if floor is None else f"precision>={floor:g}"
+def _tune(data: _Pairs, goal: Goal, search: Search, per_level: bool, taxonomy: Taxonomy | None) -> Thresholds:
+    candidates = _candidates(data.score, search, CANDIDATES)
+    if not len(data.score):
+        return Thresholds((0.5,) * data.depth, goal.name, None, search)
+    if goal.scope == "node" and taxonomy is not None:
+        found = _per_node(data, goal, search, taxonomy)
+    else:
+        chosen = _choose(data, candidates, goal, per_level)
+        values = candidates[chosen]
+        if goal.kind in ("hf_example", "exact_match"):
+            few = _candidates(data.score, search, CLIMB_CANDIDATES)
+            values = _climb(data, few, values, goal.kind, per_level)
+        found = Thresholds(tuple(values.tolist()), goal.name, None, search)
+    return replace(found, achieved=_measure(data, _passing(data, found), goal))
+
+
+def _choose(data: _Pairs, candidates: Floats, goal: Goal, per_level: bool) -> Ints:
+    """Return the index of each level's candidate."""
+    floor = goal.floor or 0.0
+    if goal.kind == "macro_f1":
+        return _best_path(_f1_by_level(data, candidates), per_level)
+    hits, predicted = _counts(data, candidates)
+    if goal.kind == "cost":
+        fp, fn = (_by_level(costs, data.depth)[:, None] for costs in (goal.false_positive, goal.false_negative))
+        return _best_path(fn * hits - fp * (predicted - hits), per_level)
+    if goal.scope == "level":
+        good = hits >= floor * predicted - TOLERANCE
+        return _best_path(np.where(good, hits - TOLERANCE * predicted, -1e15), True)
+    if goal.kind == "precision":
+        return _precision(hits, predicted, floor, per_level)
+    if goal.kind == "recall":
+        return _recall(hits, predicted, floor * data.truth_per_row.sum(), per_level)
+    return _dinkelbach(hits, predicted, data.truth_per_row.sum(), per_level)
+
+
+def _by_level(costs: tuple[float, ...], depth: int) -> Floats:
+    return np.array([costs[min(i, len(costs) - 1)] for i in range(depth)])
 
 
 def _collect(true: csr_matrix[Any], scores: csr_matrix[Any], levels: Ints) -> _Pairs:
@@ -165,6 +352,7 @@ def _collect(true: csr_matrix[Any], scores: csr_matrix[Any], levels: Ints) -> _P
         is_true,
         np.bincount(true_rows, minlength=true.shape[0]),
         np.bincount(true_columns, minlength=true.shape[1]),
+        np.bincount(levels[true_columns] - 1, minlength=int(levels.max(initial=0))),
         int(levels.max(initial=0)),
     )
 
@@ -218,11 +406,9 @@ def _best_path(value: Floats, per_level: bool) -> Ints:
     return chosen
 
 
-def _dinkelbach(data: _Pairs, candidates: Floats, per_level: bool) -> Ints:
+def _dinkelbach(hits: Floats, predicted: Floats, true: int, per_level: bool) -> Ints:
     """Return the indices that maximise micro F1 = 2 TP / (predicted + true)."""
-    hits, predicted = _counts(data, candidates)
-    true = data.truth_per_row.sum()
-    level, ratio = np.arange(data.depth), 0.0
+    level, ratio = np.arange(len(hits)), 0.0
     while True:
         chosen = _best_path(2 * hits - ratio * predicted, per_level)
         tp, p = hits[level, chosen].sum(), predicted[level, chosen].sum()
@@ -232,21 +418,71 @@ def _dinkelbach(data: _Pairs, candidates: Floats, per_level: bool) -> Ints:
         ratio = better
 
 
-def _precision(data: _Pairs, candidates: Floats, floor: float, per_level: bool) -> Ints:
+def _recall(hits: Floats, predicted: Floats, least: float, per_level: bool) -> Ints:
+    """Return the indices of the highest micro precision found with at least so many true positives.
+
+    Prices of a predicted label are bisected on a log scale; each has a path of most true positives less the price.
+    """
+    depth = len(hits)
+    level = np.arange(depth)
+    least = min(least, hits[:, 0].sum()) - TOLERANCE
+    together, tried = hits.sum(axis=0), np.full(depth, 0)
+
+    def precision(chosen: Ints) -> float:
+        return float(hits[level, chosen].sum() / max(predicted[level, chosen].sum(), 1))
+
+    enough = np.flatnonzero(together >= least)
+    options = [tried, *(np.full(depth, c) for c in enough.tolist())]
+    best = max(options, key=lambda chosen: (precision(chosen), hits[level, chosen].sum()))
+    if not per_level:
+        return best
+    low, high = 1e-6, 1.0
+    for _ in range(50):
+        price = (low * high) ** 0.5
+        chosen = _best_path(hits - price * predicted, per_level=True)
+        if hits[level, chosen].sum() >= least:
+            low = price
+            if precision(chosen) > precision(best):
+                best = chosen
+        else:
+            high = price
+    return _settle_recall(best, hits, predicted, least)
+
+
+def _settle_recall(chosen: Ints, hits: Floats, predicted: Floats, least: float) -> Ints:
+    """Move single levels while that raises the precision and leaves enough true positives."""
+    chosen, level, moved = chosen.copy(), np.arange(len(chosen)), True
+    while moved:
+        moved = False
+        for i in range(len(chosen)):
+            others = level != i
+            rest_hits, rest = hits[level, chosen][others].sum(), predicted[level, chosen][others].sum()
+            options = np.arange(
+                chosen[i - 1] if i else 0, (chosen[i + 1] if i + 1 < len(chosen) else hits.shape[1] - 1) + 1
+            )
+            tp, p = rest_hits + hits[i, options], rest + predicted[i, options]
+            value = np.where(tp >= least, tp / np.maximum(p, 1), -1.0)
+            best = int(np.argmax(value))
+            if value[best] > value[chosen[i] - options[0]] + 1e-12:
+                chosen[i], moved = options[best], True
+    return chosen
+
+
+def _precision(hits: Floats, predicted: Floats, floor: float, per_level: bool) -> Ints:
     """Return the indices of the highest recall found with micro precision >= floor, by bisecting the multiplier."""
-    hits, predicted = _counts(data, candidates)
-    level = np.arange(data.depth)
+    depth, width = hits.shape
+    level = np.arange(depth)
 
     def solve(multiplier: float) -> tuple[Ints, float, float]:
         chosen = _best_path(hits + multiplier * (hits - floor * predicted), per_level=True)
         return chosen, hits[level, chosen].sum(), predicted[level, chosen].sum()
 
-    best, best_hits = np.full(data.depth, len(candidates) - 1), 0.0
+    best, best_hits = np.full(depth, width - 1), 0.0
     together_hits, together = hits.sum(axis=0), predicted.sum(axis=0)
     enough = np.flatnonzero((together > 0) & (together_hits >= floor * together - TOLERANCE))
     if enough.size:  # the multiplier sees only the convex hull: one threshold for all may lie outside it
         one = min(enough.tolist(), key=lambda c: (-together_hits[c], together[c], c))
-        best, best_hits = np.full(data.depth, one), float(together_hits[one])
+        best, best_hits = np.full(depth, one), float(together_hits[one])
     if not per_level:
         return best
     low, high = 1e-6, 1e6  # bisected on the log scale; recall alone is tried first
@@ -304,23 +540,105 @@ def _f1_by_level(data: _Pairs, candidates: Floats) -> Floats:
     return total
 
 
-def _passing(data: _Pairs, values: Floats) -> NDArray[np.bool_]:
-    passes: NDArray[np.bool_] = data.score >= values.astype(data.score.dtype)[data.level - 1]
+# -- nodes -----------------------------------------------------------------------------------------------------
+
+
+def _per_node(data: _Pairs, goal: Goal, search: Search, taxonomy: Taxonomy) -> Thresholds:
+    """Return for each node of enough support the lowest threshold, not below its parents', that holds a precision.
+
+    So every node finds the most, itself and for those below it. Then, from the leaves up, thresholds rise as far as
+    that loses no true label. Nodes of little support have their level's, tuned on all such nodes together.
+    """
+    floor, nodes = goal.floor or 0.0, len(taxonomy)
+    own = data.truth_per_column >= SUPPORT
+    few = _of_pairs(data, ~own[data.column])
+    by_level = _tune(few, goal._replace(scope="level"), search, True, None)
+    shared = np.array(by_level.values) if len(few.score) else np.full(data.depth, NEVER)
+    order = np.argsort(data.column, kind="stable")
+    score, true = data.score[order], data.true[order]
+    starts = np.searchsorted(data.column[order], np.arange(nodes + 1))
+    found = np.zeros(nodes)
+    options: dict[int, tuple[Floats, Ints, Ints]] = {}
+    for j in range(nodes):
+        above = float(found[taxonomy.parents.of(j)].max(initial=0.0))
+        found[j] = max(above, shared[taxonomy.levels[j] - 1])
+        if not own[j]:
+            continue
+        here = slice(starts[j], starts[j + 1])
+        values = _candidates(score[here], search, CANDIDATES) if starts[j] < starts[j + 1] else np.array([NEVER])
+        values = np.unique(np.append(values[values >= above], above)) if above else values
+        predicted, hits = _at_least(score[here], values), _at_least(score[here][true[here]], values)
+        good = np.flatnonzero((hits >= floor * predicted - TOLERANCE) & ((hits > 0) | (values >= NEVER)))
+        found[j] = values[good[0]] if good.size else NEVER
+        options[j] = values, hits, predicted
+    for j in sorted(options, reverse=True):
+        values, hits, predicted = options[j]
+        below = float(found[taxonomy.children.of(j)].min(initial=NEVER))
+        at = int(np.searchsorted(values, found[j]))
+        inside = (values >= found[j]) & (values <= below) & (hits == hits[at]) & (predicted < predicted[at])
+        if hits[at] and inside.any():
+            found[j] = values[np.flatnonzero(inside)[np.argmin(predicted[inside])]]
+    return Thresholds(tuple(shared.tolist()), goal.name, None, search, tuple(found.tolist()))
+
+
+def _of_pairs(data: _Pairs, keep: Bools) -> _Pairs:
+    return data._replace(
+        row=data.row[keep],
+        column=data.column[keep],
+        level=data.level[keep],
+        score=data.score[keep],
+        true=data.true[keep],
+    )
+
+
+# -- measures --------------------------------------------------------------------------------------------------
+
+
+def _passing(data: _Pairs, found: Thresholds) -> Bools:
+    limits = found.array[data.level - 1] if found.nodes is None else np.array(found.nodes)[data.column]
+    passes: Bools = data.score >= limits.astype(data.score.dtype)
     return passes
 
 
-def _micro_f1(data: _Pairs, values: Floats) -> float:
-    passes = _passing(data, values)
-    return float(2 * (passes & data.true).sum() / max(passes.sum() + data.truth_per_row.sum(), 1))
+def _measure(data: _Pairs, passes: Bools, goal: Goal) -> float:
+    """Return a goal's value when these pairs pass."""
+    hits, predicted, true = (passes & data.true).sum(), passes.sum(), data.truth_per_row.sum()
+    if goal.kind == "hf":
+        return float(2 * hits / max(predicted + true, 1))
+    if goal.kind == "recall":
+        return float(hits / max(true, 1))
+    if goal.kind == "macro_f1":
+        return _macro_f1(data, passes)
+    if goal.kind == "cost":
+        return _cost(data, passes, goal)
+    if goal.kind == "precision":
+        return _precision_of(data, passes, goal.scope)
+    rows = len(data.truth_per_row)
+    measure = _example_f1 if goal.kind == "hf_example" else _exact_match
+    hit, answered = (np.bincount(data.row[p], minlength=rows) for p in (passes & data.true, passes))
+    return measure(hit, answered, data.truth_per_row)
 
 
-def _precision_of(data: _Pairs, values: Floats) -> float:
-    passes = _passing(data, values)
-    return float((passes & data.true).sum() / max(passes.sum(), 1))
+def _precision_of(data: _Pairs, passes: Bools, scope: str) -> float:
+    """Return micro precision, the lowest of a level, or the mean over nodes; of what is predicted."""
+    group = {"level": data.level, "node": data.column}.get(scope, np.zeros_like(data.level))
+    predicted = np.bincount(group[passes], minlength=1)
+    hits = np.bincount(group[passes & data.true], minlength=len(predicted))
+    precision = hits[predicted > 0] / predicted[predicted > 0]
+    if not precision.size:
+        return 0.0
+    return float(precision.min() if scope == "level" else precision.mean())
 
 
-def _macro_f1(data: _Pairs, values: Floats) -> float:
-    passes = _passing(data, values)
+def _cost(data: _Pairs, passes: Bools, goal: Goal) -> float:
+    """Return the cost of a document."""
+    hits, predicted = (np.bincount(data.level[p] - 1, minlength=data.depth) for p in (passes & data.true, passes))
+    wrong = _by_level(goal.false_positive, data.depth) @ (predicted - hits)
+    missing = _by_level(goal.false_negative, data.depth) @ (data.truth_per_level - hits)
+    return float((wrong + missing) / max(len(data.truth_per_row), 1))
+
+
+def _macro_f1(data: _Pairs, passes: Bools) -> float:
     width = len(data.truth_per_column)
     hit = np.bincount(data.column[passes & data.true], minlength=width)
     predicted = np.bincount(data.column[passes], minlength=width)
@@ -328,8 +646,8 @@ def _macro_f1(data: _Pairs, values: Floats) -> float:
     return float((2 * hit[seen] / (predicted[seen] + data.truth_per_column[seen])).mean()) if seen.any() else 0.0
 
 
-def _climb(data: _Pairs, candidates: Floats, start: Floats, goal: str, per_level: bool) -> tuple[Floats, float]:
-    """Return thresholds no single-level move among the candidates improves, and the goal's value."""
+def _climb(data: _Pairs, candidates: Floats, start: Floats, goal: str, per_level: bool) -> Floats:
+    """Return thresholds no single-level move among the candidates improves."""
     measure = _example_f1 if goal == "hf_example" else _exact_match
     documents, true = len(data.truth_per_row), data.truth_per_row
 
@@ -343,7 +661,7 @@ def _climb(data: _Pairs, candidates: Floats, start: Floats, goal: str, per_level
     options = [(_total(data, counts, np.full(data.depth, c), measure), c) for c in candidates]
     together, best = max(options)
     if not per_level:
-        return np.full(data.depth, best), together
+        return np.full(data.depth, best)
     values = start.copy()
     if together > _total(data, counts, start, measure):
         values[:] = best
@@ -363,7 +681,7 @@ def _climb(data: _Pairs, candidates: Floats, start: Floats, goal: str, per_level
                     achieved, improved = value, True
                     values[i], parts[i] = threshold, part
             hit, predicted = rest_hit + parts[i][0], rest_predicted + parts[i][1]
-    return values, achieved
+    return values
 
 
 def _total(
