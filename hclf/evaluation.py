@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from hclf.errors import UsageError
-from hclf.labels import close, pairs
-from hclf.metrics.ranking import average_precision_macro, average_precision_micro, ranked_lists
+from hclf.labels import entries, pairs, subtract
+from hclf.metrics.ranking import as_scores, average_precision_macro, average_precision_micro
 from hclf.metrics.sets import (
+    Counts,
     ScoreTable,
+    aligned,
     as_labels,
     document_counts,
     exact_match,
@@ -24,15 +26,29 @@ from hclf.metrics.sets import (
     hierarchical_precision_recall_f1,
     level_scores,
     mean,
+    node_counts,
     node_scores,
 )
+from hclf.statistics import (
+    BUCKETS,
+    PERMUTATIONS,
+    SAMPLES,
+    Answers,
+    Comparison,
+    Key,
+    bucket_name,
+    bucket_of,
+    compare_answers,
+    prepare,
+)
+from hclf.statistics import intervals as find_intervals
 from hclf.taxonomy import Taxonomy
 
-__all__ = ["Evaluation", "evaluate", "side_by_side"]
+__all__ = ["Evaluation", "against", "evaluate", "side_by_side"]
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Row = dict[str, Any]
-BUCKETS: tuple[tuple[int, int | None], ...] = ((0, 0), (1, 5), (6, 20), (21, 100), (101, None))
 
 
 @dataclass(slots=True)
@@ -42,19 +58,28 @@ class Evaluation:
     Attributes:
         metrics: figures over all documents, by name: `hP`, `hR`, `hF` (micro), `hP_example`, `hR_example`,
             `hF_example`, `macro_f1` (over nodes with a true document), `exact_match`, `hamming`; with scores
-            also `auprc`, `auprc_macro`, `map`, and `p_at_1`, `r_at_1` … for each k. See docs/metrics.md.
-        levels: one row a level: `level`, `name`, `hP`, `hR`, `hF`, `support`, `predicted`.
+            also `auprc`, `auprc_macro`, `map`, and `p_at_1`, `r_at_1` … for each k. See docs/metrics.md. Last
+            `hP_known`, `hF_known`, `hP_example_known`, `hF_example_known` and `macro_f1_known`: the same figures
+            without the `unjudged` predictions (recall is the same in both readings).
+        intervals: (low, high) of metrics, by name, when asked for; see docs/statistics.md. `auprc` and
+            `auprc_macro` have none, nor have figures that do not vary.
+        levels: one row a level: `level`, `name`, `hP`, `hR`, `hF`, `support`, `predicted`, `hP_known`, `hF_known`;
+            with intervals also `hP_low`, `hP_high` and so on, None where there is none.
         nodes: one row for each node that is true or predicted somewhere: `id`, `name`, `level`, `precision`,
             `recall`, `f1`, `support`, `predicted`, `train_count` (None when not given).
         buckets: with training counts, one row a range of them: `train_count` ("6-20"), `macro_f1` over and
-            number of `nodes` with a true document, and their `support`.
+            number of `nodes` with a true document, and their `support`; `hP`, `hR` and `hF` of all nodes of the
+            range together; with intervals also `hF_low`, `hF_high`, `macro_f1_low` and so on.
         documents, unlabelled, unknown: documents; those without true labels; those with nothing predicted.
+        unjudged: predicted labels below a most specific true one: as the truth says nothing of them, they count
+            as wrong in one reading and are left out in the other (`hF_known`).
         labels_true, labels_predicted: labels a document on average, ancestors included.
         closed, unclosed_documents: whether every prediction came closed under ancestors, and how many did not.
         violations_before, violations_after: (document, parent, child) triples in which the child scored above
             the parent before coherence and decoding (None: not given), and triples in the predictions as they
             came in which a child stands without that parent.
         taxonomy: `id`, `version` and number of `nodes` of the taxonomy.
+        answers: the label sets themselves, for `against`; not part of `to_dict`.
     """
 
     metrics: dict[str, float]
@@ -71,12 +96,16 @@ class Evaluation:
     violations_before: int | None = None
     violations_after: int = 0
     taxonomy: Row = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    unjudged: int = 0
+    answers: Answers | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self, nodes: bool = False) -> Row:
         """Return plain JSON values; the per-node rows only on request, for they may be many thousands."""
-        result = asdict(self)
-        if not nodes:
-            del result["nodes"]
+        result = asdict(replace(self, answers=None, nodes=self.nodes if nodes else []))
+        result["intervals"] = {metric: list(ends) for metric, ends in self.intervals.items()}
+        for name in ("answers",) if nodes else ("answers", "nodes"):
+            del result[name]
         return result
 
     @classmethod
@@ -90,8 +119,10 @@ class Evaluation:
             raise UsageError(
                 f"not an evaluation: no {' and no '.join(missing)}; expected what `hclf evaluate --json` prints"
             )
-        known = {f.name for f in fields(cls)}
-        return cls(**{"nodes": [], **{key: value for key, value in data.items() if key in known}})
+        known = {f.name for f in fields(cls)} - {"answers"}
+        found = {"nodes": [], **{key: value for key, value in data.items() if key in known}}
+        ends = {metric: (low, high) for metric, (low, high) in found.get("intervals", {}).items()}
+        return cls(**{**found, "intervals": ends})
 
     def write_node_csv(self, path: Path | str) -> None:
         """Write the per-node rows as CSV with a header, UTF-8, replacing the file."""
@@ -101,6 +132,9 @@ class Evaluation:
             writer.writerows(self.nodes)
 
 
+KNOWN = ("hP", "hF", "hP_example", "hF_example", "macro_f1")
+LEVEL_FIGURES = ("hP", "hR", "hF", "hP_known", "hF_known")
+BUCKET_FIGURES = ("hP", "hR", "hF", "macro_f1")
 _NODE_COLUMNS = (
     "id",
     "name",
@@ -123,6 +157,8 @@ def evaluate(
     violations: int | NDArray[Any] | None = None,
     train_counts: NDArray[Any] | None = None,
     k: Sequence[int] = (1, 3, 5),
+    intervals: bool | int = False,
+    seed: int = 0,
 ) -> Evaluation:
     """Evaluate predicted label sets, and scores if there are any, against the true ones.
 
@@ -137,6 +173,9 @@ def evaluate(
             each document as `taxonomy.violations` gives them.
         train_counts: (nodes,) training documents of each node, labels closed under ancestors.
         k: the list lengths for precision and recall at k; used with scores only.
+        intervals: find 95 % intervals, from 1,000 samples of the documents, or as many as said; see
+            `hclf.statistics.intervals`.
+        seed: of the samples.
 
     Raises:
         UsageError: shapes that do not fit, scores that are negative or NaN, or a k below 1.
@@ -146,21 +185,33 @@ def evaluate(
     >>> e.metrics["hP"], e.metrics["hR"], e.closed, e.unclosed_documents
     (1.0, 0.75, False, 1)
     """
-    given = _of_nodes(taxonomy, "predicted labels", as_labels(predicted))
-    T = close(taxonomy, _of_nodes(taxonomy, "true labels", as_labels(true)))
-    P = close(taxonomy, given)
-    counts = document_counts(T, P)
-    table = node_scores(T, P)
-    unclosed = int((counts.predicted > np.diff(given.indptr)).sum())
+    truth, given = aligned(
+        _of_nodes(taxonomy, "true labels", as_labels(true)),
+        _of_nodes(taxonomy, "predicted labels", as_labels(predicted)),
+    )
     train = None if train_counts is None else _per_node(taxonomy, train_counts)
-    return Evaluation(
-        metrics={**_set_metrics(T, P, table), **({} if scores is None else _score_metrics(T, scores, k))},
-        levels=_level_rows(taxonomy, level_scores(T, P, taxonomy.levels)),
-        nodes=_node_rows(taxonomy, table, train),
-        buckets=[] if train is None else _bucket_rows(table, train),
+    closed = prepare(taxonomy, truth, given, train_counts=train)
+    curves = {} if scores is None else _score_metrics(closed.true, scores)
+    ranked = {} if scores is None else _document_rankings(closed.true, scores, k)
+    answers = replace(closed, values=ranked)
+    T, P = answers.true, answers.predicted
+    known = subtract(P, answers.unknown) if answers.unknown.nnz else P
+    counts, by_node = document_counts(T, P), node_counts(T, P)
+    unclosed = int((counts.predicted > np.diff(given.indptr)).sum())
+    evaluation = Evaluation(
+        metrics={
+            **_set_metrics(T, P),
+            **curves,
+            **{name: mean(values[~np.isnan(values)]) for name, values in ranked.items()},
+            **{f"{name}_known": value for name, value in _set_metrics(T, known).items() if name in KNOWN},
+        },
+        levels=_level_rows(taxonomy, level_scores(T, P, taxonomy.levels), level_scores(T, known, taxonomy.levels)),
+        nodes=_node_rows(taxonomy, by_node.table(), train),
+        buckets=[] if train is None else _bucket_rows(by_node, train),
         documents=len(counts.true),
         unlabelled=int((counts.true == 0).sum()),
         unknown=int((counts.predicted == 0).sum()),
+        unjudged=int(answers.unknown.nnz),
         labels_true=mean(counts.true),
         labels_predicted=mean(counts.predicted),
         closed=unclosed == 0,
@@ -168,7 +219,35 @@ def evaluate(
         violations_before=None if violations is None else int(np.sum(violations)),
         violations_after=_missing_parents(taxonomy, given) if unclosed else 0,
         taxonomy={"id": taxonomy.id, "version": taxonomy.version, "nodes": len(taxonomy)},
+        answers=answers,
     )
+    if intervals is not False:
+        _add_intervals(evaluation, answers, SAMPLES if intervals is True else intervals, seed)
+    return evaluation
+
+
+def against(
+    evaluations: Mapping[str, Evaluation], *, samples: int = SAMPLES, permutations: int = PERMUTATIONS, seed: int = 0
+) -> dict[str, Comparison]:
+    """Return the paired comparison of the first evaluation with each other one, by the name of the other.
+
+    Args:
+        evaluations: by name, ours first, of the same documents; as `evaluate` returns them, for those read from
+            a file hold no answers.
+        samples, permutations, seed: as in `hclf.statistics.compare_answers`.
+
+    Raises:
+        UsageError: they are not of the same documents, or hold no answers.
+    """
+    if lacking := [name for name, e in evaluations.items() if e.answers is None]:
+        raise UsageError(f"the evaluation {lacking[0]!r} comes from a file and holds no answers to compare")
+    answers = {name: e.answers for name, e in evaluations.items() if e.answers is not None}
+    first, options = next(iter(answers), ""), {"samples": samples, "permutations": permutations, "seed": seed}
+    return {
+        name: compare_answers(answers[first], theirs, names=(first, name), **options)
+        for name, theirs in answers.items()
+        if name != first
+    }
 
 
 def side_by_side(evaluations: Mapping[str, Evaluation]) -> list[Row]:
@@ -201,9 +280,10 @@ def side_by_side(evaluations: Mapping[str, Evaluation]) -> list[Row]:
 # -- parts of an evaluation ------------------------------------------------------------------------------------
 
 
-def _set_metrics(T: csr_matrix[Any], P: csr_matrix[Any], table: ScoreTable) -> dict[str, float]:
+def _set_metrics(T: csr_matrix[Any], P: csr_matrix[Any]) -> dict[str, float]:
     micro = hierarchical_precision_recall_f1(T, P)
     example = hierarchical_precision_recall_f1(T, P, average="example")
+    table = node_scores(T, P)
     return {
         "hP": micro.precision,
         "hR": micro.recall,
@@ -217,20 +297,53 @@ def _set_metrics(T: csr_matrix[Any], P: csr_matrix[Any], table: ScoreTable) -> d
     }
 
 
-def _score_metrics(T: csr_matrix[Any], scores: Any, ks: Sequence[int]) -> dict[str, float]:
-    lists = ranked_lists(T, scores, ks)
-    at_k = {
-        f"{name}_at_{k}": float(by_k[k]) for k in ks for name, by_k in (("p", lists.precision), ("r", lists.recall))
-    }
-    return {
-        "auprc": average_precision_micro(T, scores),
-        "auprc_macro": average_precision_macro(T, scores),
-        "map": lists.map,
-        **at_k,
-    }
+def _score_metrics(T: csr_matrix[Any], scores: Any) -> dict[str, float]:
+    return {"auprc": average_precision_micro(T, scores), "auprc_macro": average_precision_macro(T, scores)}
 
 
-def _level_rows(taxonomy: Taxonomy, table: ScoreTable) -> list[Row]:
+def _document_rankings(true: csr_matrix[Any], scores: Any, ks: Sequence[int]) -> dict[str, Floats]:
+    """Return average precision, P@k and R@k of each document's ranked list; NaN where nothing is true.
+
+    Their means are those of `hclf.metrics.ranked_lists`, which says what they are.
+    """
+    if any(k < 1 for k in ks):
+        raise UsageError(f"k must be at least 1, not {min(ks)}")
+    stored, n = as_scores(scores), true.shape[0]
+    starts = stored.indptr.astype(np.int64)
+    row = np.repeat(np.arange(n), np.diff(starts))
+    order = np.lexsort((-stored.data, row))
+    hit = entries(true, row, stored.indices)[order]
+    row = row[hit]  # sorting has not moved rows
+    rank = np.flatnonzero(hit) - starts[row] + 1
+    found = np.arange(1, len(row) + 1) - np.searchsorted(row, row)
+    relevant = np.where(np.diff(true.indptr) > 0, np.diff(true.indptr), np.nan)
+
+    def by_document(which: NDArray[np.bool_], weights: Floats | None = None) -> Floats:
+        of = None if weights is None else weights[which]
+        return np.bincount(row[which], weights=of, minlength=n).astype(np.float64)
+
+    figures: dict[str, Floats] = {"map": by_document(rank > 0, found / rank) / relevant}
+    for k in ks:
+        within = by_document(rank <= k)
+        figures |= {f"p_at_{k}": within / k + 0 * relevant, f"r_at_{k}": within / relevant}
+    return figures
+
+
+def _add_intervals(evaluation: Evaluation, answers: Answers, samples: int, seed: int) -> None:
+    """Write intervals into an evaluation: its metrics, and its rows of levels and buckets."""
+    found = find_intervals(answers, samples=samples, seed=seed)
+    evaluation.intervals = {key.metric: ends for key, ends in found.items() if key.part == "overall"}
+    parts = (
+        ("level", enumerate(evaluation.levels, start=1), LEVEL_FIGURES),
+        ("bucket", enumerate(evaluation.buckets), BUCKET_FIGURES),
+    )
+    for part, rows, figures in parts:
+        for which, row in rows:
+            for metric in figures:
+                row[f"{metric}_low"], row[f"{metric}_high"] = found.get(Key(metric, part, which), (None, None))
+
+
+def _level_rows(taxonomy: Taxonomy, table: ScoreTable, known: ScoreTable) -> list[Row]:
     return [
         {
             "level": level,
@@ -240,8 +353,12 @@ def _level_rows(taxonomy: Taxonomy, table: ScoreTable) -> list[Row]:
             "hF": f,
             "support": s,
             "predicted": n,
+            "hP_known": p_known,
+            "hF_known": f_known,
         }
-        for level, (p, r, f, s, n) in enumerate(zip(*_lists(table), strict=True), start=1)
+        for level, (p, r, f, s, n, p_known, f_known) in enumerate(
+            zip(*_lists(table), known.precision.tolist(), known.f1.tolist(), strict=True), start=1
+        )
     ]
 
 
@@ -265,16 +382,22 @@ def _node_rows(taxonomy: Taxonomy, table: ScoreTable, train: Ints | None) -> lis
     ]
 
 
-def _bucket_rows(table: ScoreTable, train: Ints) -> list[Row]:
+def _bucket_rows(counts: Counts, train: Ints) -> list[Row]:
+    bucket, f1 = bucket_of(train), counts.table().f1
+    summed = (np.bincount(bucket, weights=count, minlength=len(BUCKETS)) for count in counts)
+    pooled = Counts(*(count.astype(np.int64) for count in summed)).table()
     rows: list[Row] = []
-    for low, high in BUCKETS:
-        inside = (table.support > 0) & (train >= low) & (train <= (high if high is not None else train))
+    for i, (p, r, f, support, _) in enumerate(zip(*_lists(pooled), strict=True)):
+        inside = (counts.true > 0) & (bucket == i)
         rows.append(
             {
-                "train_count": f">{low - 1}" if high is None else f"{low}-{high}" if high > low else f"{low}",
-                "macro_f1": mean(table.f1[inside]),
+                "train_count": bucket_name(i),
+                "macro_f1": mean(f1[inside]),
                 "nodes": int(inside.sum()),
-                "support": int(table.support[inside].sum()),
+                "support": support,
+                "hP": p,
+                "hR": r,
+                "hF": f,
             }
         )
     return rows
