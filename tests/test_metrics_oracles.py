@@ -1,15 +1,21 @@
-"""Metrics against independent implementations: scikit-learn's, and HiClass's on single paths."""
+"""Metrics against independent implementations.
+
+scikit-learn's; HiClass's on single paths; networkx's distances and ancestors in trees; a linear programme for the
+pairing of MGIA; and, where it is installed, `cafaeval`, the evaluator of the CAFA challenge.
+"""
 
 from __future__ import annotations
 
 import warnings
 
+import networkx as nx
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 from scipy.sparse import csr_matrix
 
 from hclf.labels import label_matrix
-from hclf.metrics import ranking, sets
+from hclf.metrics import curves, graph, ranking, sets
 from hclf.taxonomy import Taxonomy
 
 sk = pytest.importorskip("sklearn.metrics")
@@ -109,6 +115,133 @@ def test_both_empty_is_the_one_difference_to_scikit_learn():
     nothing = np.zeros((1, 2), dtype=int)
     assert sk.f1_score(nothing, nothing, average="samples", zero_division=0) == 0.0
     assert sets.hierarchical_precision_recall_f1(nothing, nothing, average="example").f1 == 1.0
+
+
+def test_other_average_precisions_equal_scikit_learn(rng):
+    T, S = labels(rng), scores(rng)
+    T[0], T[:, 0] = True, True  # scikit-learn warns of rows and columns without positives
+    for ours, average in (
+        (ranking.average_precision_weighted, "weighted"),
+        (ranking.average_precision_example, "samples"),
+    ):
+        want = sk.average_precision_score(T.astype(int), S, average=average)
+        assert ours(T, csr_matrix(S)) == pytest.approx(want, abs=EXACT)
+
+
+def test_ndcg_equals_scikit_learn_when_nothing_is_tied_or_unscored(rng):
+    T, S = labels(rng), rng.random((40, 12)) + 0.01
+    T[:, 0] = True
+    for k in (1, 3, 5, 20):
+        want = sk.ndcg_score(T.astype(int), S, k=k, ignore_ties=True)
+        assert ranking.ndcg_at_k(T, S, k) == pytest.approx(want, abs=EXACT)
+
+
+# -- networkx and linear programmes ----------------------------------------------------------------------------
+
+
+def random_tree(rng, nodes=40):
+    parents = [int(rng.integers(0, j)) for j in range(1, nodes)]
+    return Taxonomy([f"{j:02}" for j in range(nodes)], [(f"{p:02}", f"{c:02}") for c, p in enumerate(parents, 1)])
+
+
+def test_distance_and_severity_of_single_labels_in_a_tree_equal_networkx(rng):
+    tree = random_tree(rng)
+    true, guess = rng.choice(tree.nodes, (2, 30)).tolist()
+    T, P = (label_matrix(tree, [[node] for node in nodes]) for nodes in (true, guess))
+    directed = nx.DiGraph(tree.edges())
+    ways = dict(nx.all_pairs_shortest_path_length(directed.to_undirected()))
+    assert graph.graph_distance_per_document(tree, T, P).tolist() == [
+        ways[t][g] for t, g in zip(true, guess, strict=True)
+    ]
+
+    meeting = dict(nx.tree_all_pairs_lowest_common_ancestor(directed, pairs=list(zip(true, guess, strict=True))))
+    wrong = [(t, g) for t, g in zip(true, guess, strict=True) if g not in nx.ancestors(directed, t) | {t}]
+    height = [
+        nx.dag_longest_path_length(directed.subgraph({c} | nx.descendants(directed, c)))
+        for c in map(meeting.get, wrong)
+    ]
+    got = graph.mistake_severity(tree, T, P)
+    assert got == (pytest.approx(np.mean(height), abs=EXACT), len(wrong), 30)
+
+    one = [
+        (nx.shortest_path_length(directed, meeting[pair], node) + 1)
+        for pair in zip(true, guess, strict=True)
+        for node in pair
+    ]
+    assert graph.lca_per_document(tree, T, P).recall == pytest.approx(1 / np.array(one[::2]), abs=EXACT)
+    assert graph.lca_per_document(tree, T, P).precision == pytest.approx(1 / np.array(one[1::2]), abs=EXACT)
+
+
+def test_mgia_of_large_sets_equals_a_linear_programme(rng):
+    """A cover of all labels by pairs: the programme's optimum is whole, as its matrix is that of a flow."""
+    tree, far = random_tree(rng, 150), int(rng.integers(2, 8))
+    leaves = np.array(tree.nodes)[tree.is_leaf]
+    true, guess = (set(rng.choice(leaves, 25).tolist()) for _ in range(2))
+    ways = dict(nx.all_pairs_shortest_path_length(nx.Graph(tree.edges())))
+    pairs = [(t, g) for t in true for g in guess if ways[t][g] < far]
+    uncovered = [("t", x) for x in true - guess] + [("g", x) for x in guess - true]
+    cover = np.array(
+        [[(side == "t" and t == x) or (side == "g" and g == x) for t, g in pairs] for side, x in uncovered]
+    )
+    cover = np.hstack([cover.reshape(len(uncovered), len(pairs)), np.eye(len(uncovered))])
+    cost = [ways[t][g] for t, g in pairs] + [far] * len(uncovered)
+    cheapest = linprog(cost, A_ub=-cover, b_ub=-np.ones(len(uncovered))).fun
+    got = graph.mgia(tree, label_matrix(tree, [true]), label_matrix(tree, [guess]), far)
+    assert got == pytest.approx(1 - cheapest / (far * len(uncovered)), abs=1e-9)
+
+
+# -- cafaeval --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fmax_and_smin_equal_cafaeval(seed, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        evaluation = pytest.importorskip("cafaeval.evaluation")
+    rng = np.random.default_rng(seed)
+    parents = {j: sorted({int(p) for p in rng.integers(0, j, 2)}) if j else [] for j in range(25)}
+    dag = Taxonomy(
+        [f"T:{j:02}" for j in parents], [(f"T:{p:02}", f"T:{j:02}") for j, ps in parents.items() for p in ps]
+    )
+    T, train = (label_matrix(dag, [rng.choice(dag.nodes, 3).tolist() for _ in range(n)]) for n in (30, 200))
+    S = (rng.integers(0, 99, (30, 25)) + 0.5) / 100 * (rng.random((30, 25)) < 0.2)  # between the steps of 0.01
+    bits = curves.information_content(dag, train)
+
+    stanzas = [
+        "\n".join(
+            [f"[Term]\nid: {node}\nname: x\nnamespace: all", *(f"is_a: {p}" for p, c in dag.edges() if c == node)]
+        )
+        for node in dag.nodes
+    ]
+    (tmp_path / "dag.obo").write_text("\n\n".join(stanzas) + "\n")
+    (tmp_path / "ia.tsv").write_text("\n".join(f"{x}\t{b!r}" for x, b in zip(dag.nodes, bits.tolist(), strict=True)))
+    (tmp_path / "truth.tsv").write_text("\n".join(f"d{i}\t{dag.nodes[j]}" for i, j in np.argwhere(T.toarray())))
+    (tmp_path / "guesses").mkdir()
+    guesses = [f"d{i}\t{dag.nodes[j]}\t{float(S[i, j])!r}" for i, j in np.argwhere(S)]
+    (tmp_path / "guesses" / "ours.tsv").write_text("\n".join(guesses))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table, best = evaluation.cafa_eval(
+            str(tmp_path / "dag.obo"),
+            str(tmp_path / "guesses"),
+            str(tmp_path / "truth.tsv"),
+            ia=str(tmp_path / "ia.tsv"),
+        )
+    coherent, steps = csr_matrix(dag.coherent(S)), np.arange(0.01, 1, 0.01)
+    plain = curves.f_max(T, coherent, thresholds=steps)
+    same_point = (
+        best["f"][["f", "pr", "rc"]].iloc[0].tolist()
+    )  # of thresholds as good it names the lowest, we the highest
+    assert (plain.f1, plain.precision, plain.recall) == pytest.approx(same_point, abs=1e-9)
+    assert curves.f_max(T, coherent, weights=bits, thresholds=steps).f1 == pytest.approx(
+        best["f_w"]["f_w"].iloc[0], abs=1e-9
+    )
+    nearest = curves.s_min(T, coherent, bits, thresholds=steps)
+    assert nearest.distance == pytest.approx(table["s_w"].min(), abs=1e-9)
+    row = table.loc[table["s_w"].idxmin()]
+    assert (nearest.remaining_uncertainty, nearest.misinformation) == pytest.approx(
+        (row["ru_w"], row["mi_w"]), abs=1e-9
+    )
 
 
 # -- HiClass: one path a document, by levels -------------------------------------------------------------------
