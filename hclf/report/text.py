@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hclf.evaluation import Evaluation, side_by_side
+from hclf.statistics import Comparison, p_text, shown
 
 Row = Mapping[str, Any]
 BAR = 10  # characters of a full bar
@@ -33,21 +34,26 @@ METRIC_NAMES = {
     "map": "MAP",
 }
 LOWER_IS_BETTER = {"hamming"}
+KNOWN = "_known"  # ends the names of figures without the predictions of which the truth says nothing
 
 
 def evaluation_report(
     evaluation: Evaluation,
     *,
     baselines: Mapping[str, Evaluation] | None = None,
+    comparisons: Mapping[str, Comparison] | None = None,
     name: str = "hierarchical",
     nodes: int = 5,
     min_support: int = 5,
 ) -> Group:
     """Return the whole report: verdicts, headline, levels, training-frequency buckets, best and worst nodes.
 
+    It ends in how the evaluation stands against each baseline.
+
     Args:
         evaluation: what to show.
         baselines: further evaluations of the same documents, by name, to stand beside.
+        comparisons: the paired comparison with each baseline, by name; see `hclf.evaluation.against`.
         name: what to call `evaluation` beside them.
         nodes: how many of the best and of the worst nodes to show; 0 shows none.
         min_support: how many true documents a node needs to be among them.
@@ -55,12 +61,14 @@ def evaluation_report(
     beside = {name: evaluation, **(baselines or {})} if baselines else {}
     parts: list[RenderableType] = [_sentences(verdicts(evaluation)), headline(evaluation)]
     if beside:
-        parts += [comparison(beside), _sentences(comparison_verdicts(beside))]
+        parts.append(comparison(beside, comparisons))
     parts.append(levels_table(evaluation))
     if evaluation.buckets:
         parts.append(buckets_table(evaluation))
     if nodes and (table := node_extremes(evaluation, nodes, min_support)):
         parts.append(table)
+    if beside:
+        parts.append(_sentences(comparison_verdicts(beside, comparisons)))
     # Blank lines rather than padding: padding would crop sentences on a console that does not wrap.
     return Group(*[piece for part in parts for piece in (part, Text())][:-1])
 
@@ -79,6 +87,12 @@ def verdicts(evaluation: Evaluation) -> list[str]:
         sentences.append(_unknown_sentence(e))
     if e.unlabelled:
         sentences.append(f"{_count(e.unlabelled, 'document')} without a true label.")
+    if e.unjudged:
+        verb = "lies" if e.unjudged == 1 else "lie"
+        sentences.append(
+            f"{_count(e.unjudged, 'predicted label')} {verb} below a most specific true one: counted as wrong, but "
+            "left out in the figures of what is known."
+        )
     if e.violations_before is not None:
         sentences.append(
             f"{_count(e.violations_before, 'incoherent parent-child pair')} before decoding, "
@@ -100,11 +114,18 @@ def _unknown_sentence(e: Evaluation) -> str:
     return f"{_percent(share)} of documents are unknown: {e.unknown:,} {verb} left without a label."
 
 
-def comparison_verdicts(evaluations: Mapping[str, Evaluation]) -> list[str]:
-    """Return sentences on how the first evaluation stands against each other one, and which are not closed."""
+def comparison_verdicts(
+    evaluations: Mapping[str, Evaluation], comparisons: Mapping[str, Comparison] | None = None
+) -> list[str]:
+    """Return sentences on how the first evaluation stands against each other one, and which are not closed.
+
+    Args:
+        evaluations: by name, ours first.
+        comparisons: the paired comparisons by the other's name; without one, a sentence only gives both figures.
+    """
     first, *others = evaluations
-    rows = side_by_side(evaluations)
-    sentences = [_gain_sentence(rows, first, other) for other in others]
+    rows, paired = side_by_side(evaluations), comparisons or {}
+    sentences = [paired[o].verdict if o in paired else _gain_sentence(rows, first, o) for o in others]
     for other in others:
         if broken := evaluations[other].unclosed_documents:
             sentences.append(f"{other} lacks ancestors in {_count(broken, 'document')}; added before scoring.")
@@ -135,55 +156,78 @@ def _sentences(sentences: Iterable[str]) -> Text:
 
 
 def headline(evaluation: Evaluation) -> RenderableType:
-    """Return precision, recall and F1 in two averages, and beneath them the other figures."""
-    m = evaluation.metrics
-    table = _table("", "precision", "recall", "F1", "")
-    for label, suffix in (
-        ("hierarchical, all labels pooled", ""),
-        ("hierarchical, mean of documents", "_example"),
-    ):
-        p, r, f = (m[f"{key}{suffix}"] for key in ("hP", "hR", "hF"))
-        table.add_row(label, _figure(p), _figure(r), Text(_figure(f), "bold"), _bar(f))
-    rest = [
-        (METRIC_NAMES[key], m[key]) for key in METRIC_NAMES if key in m and not key.startswith(("hP", "hR", "hF"))
+    """Return precision, recall and F1 in two averages, and beneath them the other figures.
+
+    Intervals stand where bars would be otherwise. A third average is of what is known, where that differs.
+    """
+    m, ends = evaluation.metrics, evaluation.intervals
+    table = _table("", "precision", "recall", "F1", "95 %" if ends else "")
+    averages = [
+        ("hierarchical, all labels pooled", ("hP", "hR", "hF")),
+        ("hierarchical, mean of documents", ("hP_example", "hR_example", "hF_example")),
     ]
-    rest += [(_at_k_name(key), m[key]) for key in sorted(filter(_is_at_k, m), key=_by_kind_and_k)]
-    return Group(table, Text(), _grid(rest))
+    if evaluation.unjudged:
+        averages.append(("… pooled, what is known", ("hP_known", "hR", "hF_known")))
+    for label, keys in averages:
+        p, r, f = (m[key] for key in keys)
+        spread = _interval(ends.get(keys[2])) if ends else _bar(f)
+        table.add_row(label, _figure(p), _figure(r), Text(_figure(f), "bold"), spread)
+    rest = [key for key in METRIC_NAMES if key in m and not key.startswith(("hP", "hR", "hF"))]
+    rest += sorted(filter(_is_at_k, m), key=_by_kind_and_k)
+    return Group(table, Text(), _grid([(key, m[key]) for key in rest], ends))
 
 
-def _grid(figures: Sequence[tuple[str, float]], columns: int = 3) -> Table:
-    """Return name and value pairs in columns, filled downwards."""
+def _grid(
+    figures: Sequence[tuple[str, float]], intervals: Mapping[str, tuple[float, float]], columns: int = 3
+) -> Table:
+    """Return name and value pairs in columns, filled downwards; with intervals in one column."""
     grid = Table.grid(padding=(0, 3, 0, 0))
+    columns = 1 if intervals else columns
     height = -(-len(figures) // columns)
     for _ in range(columns):
         grid.add_column(no_wrap=True)
         grid.add_column(justify="right", no_wrap=True)
+        if intervals:
+            grid.add_column(no_wrap=True)
     for i in range(height):
         cells: list[RenderableType] = []
-        for name, value in figures[i::height]:
-            cells += [Text(name, "dim"), _figure(value, small=name == METRIC_NAMES["hamming"])]
+        for key, value in figures[i::height]:
+            small = key in LOWER_IS_BETTER
+            cells += [Text(_name(key), "dim"), _figure(value, small)]
+            if intervals:
+                cells.append(_interval(intervals.get(key), small))
         grid.add_row(*cells)
     return grid
 
 
 def levels_table(evaluation: Evaluation) -> Table:
     """Return hP, hR and hF of each level that has true or predicted labels, with its name."""
-    table = _table("level", "hP", "hR", "hF", "", "true", "predicted", title="Per level")
+    with_intervals = any("hF_low" in row for row in evaluation.levels)
+    spread = "95 %" if with_intervals else ""
+    table = _table("level", "hP", "hR", "hF", spread, "true", "predicted", title="Per level")
     for row in evaluation.levels:
         if row["support"] or row["predicted"]:
             table.add_row(
                 _level(row), _figure(row["hP"]), _figure(row["hR"]), Text(_figure(row["hF"]), "bold"),
-                _bar(row["hF"]), f"{row['support']:,}", f"{row['predicted']:,}",
+                _interval(_ends(row, "hF")) if with_intervals else _bar(row["hF"]),
+                f"{row['support']:,}", f"{row['predicted']:,}",
             )  # fmt: skip
     return table
 
 
 def buckets_table(evaluation: Evaluation) -> Table:
-    """Return macro-F1 of the nodes by how many training documents they had."""
-    table = _table("training documents", "macro-F1", "", "nodes", "true", title="Nodes by training documents")
-    for row in evaluation.buckets:
-        shown = (_figure(row["macro_f1"]), _bar(row["macro_f1"])) if row["nodes"] else (Text("–", "dim"), "")
-        table.add_row(str(row["train_count"]).replace("-", "–"), *shown, f"{row['nodes']:,}", f"{row['support']:,}")
+    """Return macro-F1 and pooled hF of the nodes by how many training documents they had."""
+    rows = evaluation.buckets
+    with_hf = all("hF" in row for row in rows)  # older evaluations have none
+    with_intervals = any("macro_f1_low" in row for row in rows)
+    headers = ("macro-F1", "95 %" if with_intervals else "", *(("hF",) if with_hf else ()), "nodes", "true")
+    table = _table("training documents", *headers, title="Nodes by training documents")
+    for row in rows:
+        f1, spread = _figure(row["macro_f1"]), _interval(_ends(row, "macro_f1"))
+        shown = (f1, spread if with_intervals else _bar(row["macro_f1"])) if row["nodes"] else (Text("–", "dim"), "")
+        hf = (_figure(row["hF"]) if row["nodes"] else Text("–", "dim"),) if with_hf else ()
+        name = str(row["train_count"]).replace("-", "–")
+        table.add_row(name, *shown, *hf, f"{row['nodes']:,}", f"{row['support']:,}")
     return table
 
 
@@ -216,15 +260,23 @@ def _node_cells(row: Row, trained: bool) -> tuple[RenderableType, ...]:
     return (*cells, f"{row['train_count'] or 0:,}") if trained else cells
 
 
-def comparison(evaluations: Mapping[str, Evaluation]) -> Table:
+def comparison(evaluations: Mapping[str, Evaluation], comparisons: Mapping[str, Comparison] | None = None) -> Table:
     """Return metrics side by side, and how much the first evaluation is above each other one.
+
+    Args:
+        evaluations: by name, ours first.
+        comparisons: the paired comparisons by the other's name: then with the interval of each difference, and
+            differences that are not shown are dim.
 
     Raises:
         UsageError: they are not of the same documents.
     """
     first, *others = evaluations
-    table = _table("", first, *(header for other in others for header in (other, "difference")), title="Side by side")
-    rows = side_by_side(evaluations)
+    paired = comparisons or {}
+    headers = [(other, "difference", *(("95 %",) if other in paired else ())) for other in others]
+    table = _table("", first, *(header for three in headers for header in three), title="Side by side")
+    known_too = any(e.unjudged for e in evaluations.values())
+    rows = [row for row in side_by_side(evaluations) if known_too or not row["metric"].endswith(KNOWN)]
     plain = [row for row in rows if not _is_at_k(row["metric"])]
     lists = [row for row in rows if _is_at_k(row["metric"])]
     for row in (*plain, *sorted(lists, key=lambda row: _by_kind_and_k(row["metric"]))):
@@ -232,9 +284,61 @@ def comparison(evaluations: Mapping[str, Evaluation]) -> Table:
         small = metric in LOWER_IS_BETTER
         cells: list[RenderableType] = [Text(_figure(values[first], small=small), "bold")]
         for other in others:
-            cells += [_figure(values[other], small=small), _difference(row["differences"][other], metric)]
-        table.add_row(METRIC_NAMES.get(metric) or _at_k_name(metric), *cells)
+            cells.append(_figure(values[other], small=small))
+            found = _row_of(paired.get(other), metric)
+            cells.append(_difference(row["differences"][other], metric, found is None or shown(found)))
+            if other in paired:
+                cells.append(_interval(_between(found), small))
+        table.add_row(_name(metric), *cells)
     return table
+
+
+def comparison_report(comparison: Comparison) -> Group:
+    """Return how two systems compare: every metric, each level, nodes by training documents, and the verdict."""
+    c = comparison
+    parts: list[RenderableType] = [
+        _sentences([f"{_count(c.documents, 'document')}; to {c.differing:,} the two give different labels."]),
+        _compared("", c.names, ((_name(row["metric"]), row) for row in c.metrics if _worth_showing(row, c))),
+    ]
+    if c.levels:
+        parts.append(_compared("level", c.names, ((_level(row), row) for row in c.levels), title="hF per level"))
+    if c.buckets:
+        named = ((str(row["train_count"]).replace("-", "–"), row) for row in c.buckets)
+        parts.append(_compared("training documents", c.names, named, title="hF of nodes by training documents"))
+    parts.append(_sentences([c.verdict]))
+    return Group(*[piece for part in parts for piece in (part, Text())][:-1])
+
+
+def _compared(
+    first: str, names: tuple[str, str], rows: Iterable[tuple[str | Text, Row]], title: str = "Side by side"
+) -> Table:
+    """Return a table of compared figures; p is the corrected one where there is one."""
+    rows = list(rows)
+    corrected = any("p_holm" in row for _, row in rows)
+    table = _table(first, *names, "difference", "95 %", "p, corrected" if corrected else "p", title=title)
+    for name, row in rows:
+        metric = str(row.get("metric", "hF"))
+        small = metric in LOWER_IS_BETTER
+        table.add_row(
+            name, Text(_figure(row["a"], small), "bold"), _figure(row["b"], small),
+            _difference(row["difference"], metric, shown(row)), _interval(_between(row), small),
+            p_text(row.get("p_holm", row["p"])).removeprefix("p ").removeprefix("= "),
+        )  # fmt: skip
+    return table
+
+
+def _worth_showing(row: Row, comparison: Comparison) -> bool:
+    """Return whether to show a metric: the reading of what is known only where it differs from the other."""
+    metric = str(row["metric"])
+    if not metric.endswith(KNOWN):
+        return True
+    other = comparison[metric.removesuffix(KNOWN)]
+    return (row["a"], row["b"]) != (other["a"], other["b"])
+
+
+def _row_of(comparison: Comparison | None, metric: str) -> Row | None:
+    rows = comparison.metrics if comparison else []
+    return next((row for row in rows if row["metric"] == metric), None)
 
 
 def _table(first: str, *headers: str, title: str = "") -> Table:
@@ -267,12 +371,30 @@ def _signed(value: float, digits: int = 3) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
-def _difference(value: float, metric: str) -> Text:
+def _difference(value: float, metric: str, is_shown: bool = True) -> Text:
     small = metric in LOWER_IS_BETTER
     better = value < 0 if small else value > 0
     digits = 5 if small else 3
-    style = "dim" if abs(value) < 0.5 * 10**-digits else "green" if better else "red"
+    style = "dim" if abs(value) < 0.5 * 10**-digits or not is_shown else "green" if better else "red"
     return Text(_signed(value, digits), style)
+
+
+def _interval(ends: tuple[float, float] | None, small: bool = False) -> Text:
+    """Return "[0.762, 0.789]", or nothing where there is none."""
+    if ends is None:
+        return Text()
+    return Text(f"[{_figure(ends[0], small)}, {_figure(ends[1], small)}]".replace("-", "−"), "dim")
+
+
+def _ends(row: Row, metric: str) -> tuple[float, float] | None:
+    """Return the interval of a figure of an evaluation's row."""
+    low, high = row.get(f"{metric}_low"), row.get(f"{metric}_high")
+    return None if low is None or high is None else (low, high)
+
+
+def _between(row: Row | None) -> tuple[float, float] | None:
+    """Return the interval of a comparison's row."""
+    return None if row is None or row["low"] is None else (row["low"], row["high"])
 
 
 def _percent(share: float) -> str:
@@ -307,6 +429,12 @@ def _is_at_k(metric: str) -> bool:
 
 def _by_kind_and_k(metric: str) -> tuple[str, int]:
     return metric[0], int(metric[5:])
+
+
+def _name(metric: str) -> str:
+    if metric.endswith(KNOWN):
+        return f"{_name(metric.removesuffix(KNOWN))}, what is known"
+    return METRIC_NAMES.get(metric) or _at_k_name(metric)
 
 
 def _at_k_name(metric: str) -> str:
