@@ -547,13 +547,17 @@ def _per_node(data: _Pairs, goal: Goal, search: Search, taxonomy: Taxonomy) -> T
     """Return for each node of enough support the lowest threshold, not below its parents', that holds a precision.
 
     So every node finds the most, itself and for those below it. Then, from the leaves up, thresholds rise as far as
-    that loses no true label. Nodes of little support have their level's, tuned on all such nodes together.
+    that loses no true label. Nodes of little support have their level's, tuned on all such nodes together, or on all
+    nodes of a level where those have no scores.
     """
     floor, nodes = goal.floor or 0.0, len(taxonomy)
     own = data.truth_per_column >= SUPPORT
     few = _of_pairs(data, ~own[data.column])
-    by_level = _tune(few, goal._replace(scope="level"), search, True, None)
-    shared = np.array(by_level.values) if len(few.score) else np.full(data.depth, NEVER)
+    shared = np.array(_tune(data, goal._replace(scope="level"), search, True, None).values)
+    if len(few.score):
+        seen = np.bincount(few.level - 1, minlength=data.depth) > 0
+        shared[seen] = np.array(_tune(few, goal._replace(scope="level"), search, True, None).values)[seen]
+        shared = np.maximum.accumulate(shared)
     order = np.argsort(data.column, kind="stable")
     score, true = data.score[order], data.true[order]
     starts = np.searchsorted(data.column[order], np.arange(nodes + 1))
