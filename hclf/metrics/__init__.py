@@ -1,7 +1,7 @@
 """Metrics as pure functions, and a scorer for scikit-learn.
 
-Of label sets: `sets`, and by distance in the taxonomy `graph`. Of scores: `ranking`, and at every threshold `curves`.
-`partial` takes out what a truth of partial depth says nothing of.
+Of label sets: `sets`, and by distance in the taxonomy `graph`. Of scores: `ranking`, at every threshold `curves`,
+as probabilities `calibration`. `partial` takes out what a truth of partial depth says nothing of.
 """
 
 from __future__ import annotations
@@ -14,6 +14,17 @@ from scipy.sparse import csr_matrix, issparse
 from hclf.data import LabelResolver
 from hclf.errors import UsageError
 from hclf.labels import close, label_matrix
+from hclf.metrics.calibration import (
+    CalibrationTable,
+    ReliabilityTable,
+    brier_score,
+    calibration_table,
+    error_by_chance,
+    expected_calibration_error,
+    log_loss,
+    node_count_error,
+    reliability_table,
+)
 from hclf.metrics.curves import (
     Curve,
     Fmax,
@@ -47,6 +58,7 @@ from hclf.metrics.ranking import (
     propensities,
     propensity_scored_precision_at_k,
     ranked_lists,
+    ranked_lists_per_document,
     recall_at_k,
 )
 from hclf.metrics.sets import (
@@ -70,9 +82,11 @@ from hclf.taxonomy import Taxonomy
 __all__ = [
     "Answered",
     "AnsweredTable",
+    "CalibrationTable",
     "Curve",
     "Fmax",
     "MistakeSeverity",
+    "ReliabilityTable",
     "Smin",
     "answered",
     "answered_by_level",
@@ -81,9 +95,13 @@ __all__ = [
     "average_precision_micro",
     "average_precision_per_node",
     "average_precision_weighted",
+    "brier_score",
+    "calibration_table",
     "constrained_precision_recall_f1",
     "document_scores",
+    "error_by_chance",
     "exact_match",
+    "expected_calibration_error",
     "f_max",
     "graph_distance_per_document",
     "hamming_loss",
@@ -94,6 +112,7 @@ __all__ = [
     "lca_per_document",
     "lca_precision_recall_f1",
     "level_scores",
+    "log_loss",
     "macro_f1",
     "mean_average_precision",
     "mean_graph_distance",
@@ -101,6 +120,7 @@ __all__ = [
     "mgia_per_document",
     "mistake_severity",
     "ndcg_at_k",
+    "node_count_error",
     "node_scores",
     "only_known",
     "precision_at_k",
@@ -108,7 +128,9 @@ __all__ = [
     "propensities",
     "propensity_scored_precision_at_k",
     "ranked_lists",
+    "ranked_lists_per_document",
     "recall_at_k",
+    "reliability_table",
     "s_min",
     "unknown_rate",
 ]

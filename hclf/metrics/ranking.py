@@ -39,6 +39,15 @@ class RankedLists(NamedTuple):
     ndcg: dict[int, float]
 
 
+class DocumentLists(NamedTuple):
+    """The same figures of each document, arrays (documents,); NaN for documents without true labels."""
+
+    average_precision: Floats
+    precision: dict[int, Floats]
+    recall: dict[int, Floats]
+    ndcg: dict[int, Floats]
+
+
 class _Hits(NamedTuple):
     """The true nodes in the ranked lists, list by list and downwards: their documents, columns and ranks."""
 
@@ -236,25 +245,44 @@ def ranked_lists(true: Any, scores: Any, ks: Sequence[int] = (1, 3, 5)) -> Ranke
     >>> ranked_lists([[1, 0, 1]], [[0.9, 0.5, 0.2]], ks=(1, 3)).recall
     {1: 0.5, 3: 1.0}
     """
+    lists = ranked_lists_per_document(true, scores, ks)
+    judged = ~np.isnan(lists.average_precision)
+    return RankedLists(
+        mean(lists.average_precision[judged]),
+        *({k: mean(figures[judged]) for k, figures in by_k.items()} for by_k in lists[1:]),
+    )
+
+
+def ranked_lists_per_document(true: Any, scores: Any, ks: Sequence[int] = (1, 3, 5)) -> DocumentLists:
+    """Return average precision, and P@k, R@k and nDCG@k for several k, of each document's ranked list.
+
+    Their means over the documents with true labels are the figures of `ranked_lists`.
+
+    Returns:
+        Arrays (documents,), floats in [0, 1], NaN for documents without true labels. Raises as `precision_at_k`.
+
+    >>> ranked_lists_per_document([[1, 0, 1], [0, 0, 0]], [[0.9, 0.5, 0.2], [0.1, 0.2, 0.3]]).precision[1].tolist()
+    [1.0, nan]
+    """
     _check_k(*ks)
     labels, row, _, rank = _hits(true, scores)
-    n = labels.shape[0]
+    number = np.diff(labels.indptr)
+    relevant = np.where(number > 0, number, np.nan)
     found = np.arange(1, len(row) + 1) - np.searchsorted(row, row)  # rows ascend
-    judged = np.diff(labels.indptr) > 0
-    relevant = np.diff(labels.indptr)[judged]
-    precision_sums = np.bincount(row, weights=found / rank, minlength=n)[judged]
-    found_by = {k: np.bincount(row[rank <= k], minlength=n)[judged] for k in ks}
     gain = 1 / np.log2(rank + 1)
-    best = np.append(0, np.cumsum(1 / np.log2(np.arange(2, max(ks, default=0) + 2))))
-    gained_by = {
-        k: np.bincount(row[rank <= k], weights=gain[rank <= k], minlength=n)[judged] / best[np.minimum(relevant, k)]
-        for k in ks
-    }
-    return RankedLists(
-        mean(precision_sums / relevant),
-        {k: mean(count / k) for k, count in found_by.items()},
-        {k: mean(count / relevant) for k, count in found_by.items()},
-        {k: mean(gained) for k, gained in gained_by.items()},
+    best = np.append(0.0, np.cumsum(1 / np.log2(np.arange(2, max(ks, default=0) + 2))))
+
+    def total(values: NDArray[Any], k: float = np.inf) -> Floats:
+        """Return the sum of values at ranks up to k, NaN where nothing is true."""
+        sums = np.bincount(row[rank <= k], weights=values[rank <= k], minlength=len(number))
+        return np.where(number > 0, sums, np.nan)
+
+    hits = {k: total(np.ones(len(row)), k) for k in ks}
+    return DocumentLists(
+        total(found / rank) / relevant,
+        {k: count / k for k, count in hits.items()},
+        {k: count / relevant for k, count in hits.items()},
+        {k: total(gain, k) / np.maximum(best[np.minimum(number, k)], best[1]) for k in ks},
     )
 
 
