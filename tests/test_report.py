@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,10 +12,17 @@ from rich.console import Console
 
 from hclf.data import Prediction, ScoredNode
 from hclf.errors import UnknownNodeError, UsageError
-from hclf.evaluation import Evaluation, evaluate
+from hclf.evaluation import Evaluation, against, evaluate
 from hclf.labels import label_matrix
 from hclf.report import comparison, evaluation_report, prediction_tree, verdicts
-from hclf.report.text import buckets_table, comparison_verdicts, headline, levels_table, node_extremes
+from hclf.report.text import (
+    buckets_table,
+    comparison_report,
+    comparison_verdicts,
+    headline,
+    levels_table,
+    node_extremes,
+)
 from hclf.taxonomy import Node, Taxonomy
 
 FOOD = Taxonomy(
@@ -138,7 +146,7 @@ def test_buckets_show_a_dash_where_no_node_was_tested():
     assert next(line for line in lines if line.startswith("1–5")).split()[1] != "–"
     few = evaluate(FOOD, TRUE, GUESS, train_counts=np.full(6, 7))
     assert next(line for line in drawn(buckets_table(few)).splitlines() if line.startswith("0")).split() == [
-        "0", "–", "0", "0",
+        "0", "–", "–", "0", "0",
     ]  # fmt: skip
 
 
@@ -199,6 +207,95 @@ def test_the_report_leaves_out_what_there_is_not():
     text = drawn(evaluation_report(evaluate(FOOD, TRUE, GUESS), nodes=0))
     for part in ("Side by side", "Nodes by training", "Best and worst", "incoherent"):
         assert part not in text
+
+
+# -- intervals and comparisons ----------------------------------------------------------------------------------
+
+
+COUNTS = np.array([9, 9, 40, 0, 1200, 3])
+SURE = evaluate(FOOD, TRUE, GUESS, scores=GUESS.astype(float), train_counts=COUNTS, intervals=200)
+LESS = evaluate(FOOD, TRUE, matrix(*[["j"]] * 16), scores=GUESS.astype(float), train_counts=COUNTS, intervals=200)
+PAIRED = against({"hierarchical": SURE, "flat": LESS}, samples=200, permutations=500)
+
+
+def brackets(low, high, digits=3):
+    return f"[{low:.{digits}f}, {high:.{digits}f}]".replace("-", "−")
+
+
+def test_intervals_stand_beside_their_figures():
+    text = drawn(headline(SURE))
+    for name, key in (("all labels pooled", "hF"), ("mean of documents", "hF_example"), ("macro-F1", "macro_f1")):
+        line = next(line for line in text.splitlines() if name in line).rstrip()
+        assert line.endswith(brackets(*SURE.intervals[key]))
+        assert f"{SURE.metrics[key]:.3f}  " in line
+    assert brackets(*SURE.intervals["hamming"], 5) in text
+    auprc = next(line for line in text.splitlines() if line.startswith("AU(PRC) "))
+    assert auprc.split()[1:] == [f"{SURE.metrics['auprc']:.3f}"]
+    row = SURE.levels[1]
+    line = next(line for line in drawn(levels_table(SURE)).splitlines() if line.startswith("2  shelf"))
+    assert brackets(row["hF_low"], row["hF_high"]) in line
+    buckets = drawn(buckets_table(SURE))
+    row = next(row for row in SURE.buckets if row["macro_f1_low"] is not None)
+    assert brackets(row["macro_f1_low"], row["macro_f1_high"]) in buckets
+
+
+def test_both_readings_are_shown_where_they_differ():
+    early = evaluate(FOOD, matrix(["r"], ["t"]), matrix(["j"], ["t"]))
+    assert "… pooled, what is known" in drawn(headline(early))
+    assert "what is known" not in drawn(headline(evaluate(FOOD, matrix(["j"]), matrix(["r"]))))
+    assert (
+        "1 predicted label lies below a most specific true one: counted as wrong, but left out" in verdicts(early)[2]
+    )
+    beside = drawn(comparison({"a": early, "b": early}))
+    assert "hF, what is known" in beside
+    assert "what is known" not in drawn(comparison({"a": EVALUATION, "b": FLAT}))
+
+
+def test_the_report_ends_in_the_verdict_of_the_paired_comparison():
+    text = drawn(evaluation_report(SURE, baselines={"flat": LESS}, comparisons=PAIRED), 200)
+    assert text.splitlines()[-1].rstrip() == PAIRED["flat"].verdict
+    assert comparison_verdicts({"hierarchical": SURE, "flat": LESS}, PAIRED) == [PAIRED["flat"].verdict]
+    row = PAIRED["flat"]["hF"]
+    assert brackets(row["low"], row["high"]) in next(line for line in text.splitlines() if line.startswith("hF "))
+
+
+def test_intervals_give_way_before_names_do():
+    wide, narrow = (drawn(comparison({"hierarchical": SURE, "flat": LESS}, PAIRED), width) for width in (100, 60))
+    assert "95 %" in wide
+    assert "95 %" not in narrow
+    assert "macro-F1 over nodes" in narrow
+
+
+@pytest.mark.parametrize(("p", "style"), [(0.001, "\x1b[32m"), (0.2, "\x1b[2m")])
+def test_a_difference_that_is_not_shown_is_dim(p, style):
+    rows = [{**row, "low": 0.01, "high": 0.5, "p": p} for row in PAIRED["flat"].metrics]
+    table = comparison({"hierarchical": SURE, "flat": LESS}, {"flat": replace(PAIRED["flat"], metrics=rows)})
+    line = next(line for line in drawn_in_colour(table).splitlines() if line.startswith("hF per document"))
+    difference = SURE.metrics["hF_example"] - LESS.metrics["hF_example"]
+    assert line[: line.index(f"{difference:+.3f}")].rstrip().endswith(style)
+
+
+def test_a_comparison_is_drawn_with_p_and_ends_in_its_verdict():
+    c = PAIRED["flat"]
+    lines = drawn(comparison_report(c), 160).splitlines()
+    assert lines[0].rstrip() == f"16 documents; the two give different labels to {c.differing}."
+    assert lines[-1].rstrip() == c.verdict
+    hf = next(line for line in lines if line.startswith("hF "))
+    assert hf.split()[1:4] == [
+        f"{c['hF'][name]:{sign}.3f}" for name, sign in (("a", ""), ("b", ""), ("difference", "+"))
+    ]
+    assert hf.split()[-1] == f"{c['hF']['p']:.3f}"
+    text = "\n".join(lines)
+    assert "hF per level" in text
+    assert "hF of nodes by training documents" in text
+    assert "what is known" not in text
+
+
+def test_a_comparison_of_nothing_is_one_sentence():
+    empty = against({"a": evaluate(FOOD, TRUE[:0], TRUE[:0]), "b": evaluate(FOOD, TRUE[:0], TRUE[:0])})["b"]
+    text = drawn(comparison_report(empty))
+    assert text.rstrip().endswith("There are no documents to compare a and b on.")
+    assert "per level" not in text
 
 
 # -- one prediction --------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -260,23 +260,31 @@ def _node_cells(row: Row, trained: bool) -> tuple[RenderableType, ...]:
     return (*cells, f"{row['train_count'] or 0:,}") if trained else cells
 
 
-def comparison(evaluations: Mapping[str, Evaluation], comparisons: Mapping[str, Comparison] | None = None) -> Table:
+def comparison(
+    evaluations: Mapping[str, Evaluation], comparisons: Mapping[str, Comparison] | None = None
+) -> RenderableType:
     """Return metrics side by side, and how much the first evaluation is above each other one.
 
     Args:
         evaluations: by name, ours first.
-        comparisons: the paired comparisons by the other's name: then with the interval of each difference, and
-            differences that are not shown are dim.
+        comparisons: the paired comparisons by the other's name: then with the interval of each difference where
+            there is room, and differences that are not shown are dim.
 
     Raises:
         UsageError: they are not of the same documents.
     """
-    first, *others = evaluations
-    paired = comparisons or {}
-    headers = [(other, "difference", *(("95 %",) if other in paired else ())) for other in others]
+    names, rows, paired = list(evaluations), side_by_side(evaluations), comparisons or {}
+    if not any(e.unjudged for e in evaluations.values()):
+        rows = [row for row in rows if not row["metric"].endswith(KNOWN)]
+    return _FirstThatFits(_side_by_side(names, rows, paired, True), _side_by_side(names, rows, paired, False))
+
+
+def _side_by_side(
+    names: Sequence[str], rows: Sequence[Row], paired: Mapping[str, Comparison], intervals: bool
+) -> Table:
+    first, *others = names
+    headers = [(other, "difference", *(("95 %",) if intervals and other in paired else ())) for other in others]
     table = _table("", first, *(header for three in headers for header in three), title="Side by side")
-    known_too = any(e.unjudged for e in evaluations.values())
-    rows = [row for row in side_by_side(evaluations) if known_too or not row["metric"].endswith(KNOWN)]
     plain = [row for row in rows if not _is_at_k(row["metric"])]
     lists = [row for row in rows if _is_at_k(row["metric"])]
     for row in (*plain, *sorted(lists, key=lambda row: _by_kind_and_k(row["metric"]))):
@@ -287,7 +295,7 @@ def comparison(evaluations: Mapping[str, Evaluation], comparisons: Mapping[str, 
             cells.append(_figure(values[other], small=small))
             found = _row_of(paired.get(other), metric)
             cells.append(_difference(row["differences"][other], metric, found is None or shown(found)))
-            if other in paired:
+            if intervals and other in paired:
                 cells.append(_interval(_between(found), small))
         table.add_row(_name(metric), *cells)
     return table
@@ -297,7 +305,7 @@ def comparison_report(comparison: Comparison) -> Group:
     """Return how two systems compare: every metric, each level, nodes by training documents, and the verdict."""
     c = comparison
     parts: list[RenderableType] = [
-        _sentences([f"{_count(c.documents, 'document')}; to {c.differing:,} the two give different labels."]),
+        _sentences([f"{_count(c.documents, 'document')}; the two give different labels to {c.differing:,}."]),
         _compared("", c.names, ((_name(row["metric"]), row) for row in c.metrics if _worth_showing(row, c))),
     ]
     if c.levels:
@@ -311,20 +319,27 @@ def comparison_report(comparison: Comparison) -> Group:
 
 def _compared(
     first: str, names: tuple[str, str], rows: Iterable[tuple[str | Text, Row]], title: str = "Side by side"
-) -> Table:
-    """Return a table of compared figures; p is the corrected one where there is one."""
-    rows = list(rows)
-    corrected = any("p_holm" in row for _, row in rows)
-    table = _table(first, *names, "difference", "95 %", "p, corrected" if corrected else "p", title=title)
-    for name, row in rows:
-        metric = str(row.get("metric", "hF"))
-        small = metric in LOWER_IS_BETTER
-        table.add_row(
-            name, Text(_figure(row["a"], small), "bold"), _figure(row["b"], small),
-            _difference(row["difference"], metric, shown(row)), _interval(_between(row), small),
-            p_text(row.get("p_holm", row["p"])).removeprefix("p ").removeprefix("= "),
-        )  # fmt: skip
-    return table
+) -> RenderableType:
+    """Return a table of compared figures, intervals where there is room; p is the corrected one if there is one."""
+    listed = list(rows)
+    p = "p, corrected" if any("p_holm" in row for _, row in listed) else "p"
+
+    def table(*spread: str) -> Table:
+        drawn = _table(first, *names, "difference", *spread, p, title=title)
+        for name, row in listed:
+            metric = str(row.get("metric", "hF"))
+            small = metric in LOWER_IS_BETTER
+            drawn.add_row(
+                name,
+                Text(_figure(row["a"], small), "bold"),
+                _figure(row["b"], small),
+                _difference(row["difference"], metric, shown(row)),
+                *(_interval(_between(row), small) for _ in spread),
+                p_text(row.get("p_holm", row["p"])).removeprefix("p ").removeprefix("= "),
+            )
+        return drawn
+
+    return _FirstThatFits(table("95 %"), table())
 
 
 def _worth_showing(row: Row, comparison: Comparison) -> bool:
@@ -339,6 +354,19 @@ def _worth_showing(row: Row, comparison: Comparison) -> bool:
 def _row_of(comparison: Comparison | None, metric: str) -> Row | None:
     rows = comparison.metrics if comparison else []
     return next((row for row in rows if row["metric"] == metric), None)
+
+
+class _FirstThatFits:
+    """Draws the first of some tables that is not too wide, or else the last."""
+
+    def __init__(self, *tables: Table) -> None:
+        self.tables = tables
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield one of the tables."""
+        room = options.update(width=10_000)
+        fitting = (t for t in self.tables if t.__rich_measure__(console, room).maximum <= options.max_width)
+        yield next(fitting, self.tables[-1])
 
 
 def _table(first: str, *headers: str, title: str = "") -> Table:
