@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 from sklearn.utils.parallel import Parallel, delayed
@@ -19,6 +20,9 @@ Floats = NDArray[np.float32]
 SIMILARITY_BLOCK = 16_000_000  # numbers held at once while documents are matched with centroids (64 MB)
 MOST_NODES = 64  # of one block: enough to spread the work evenly
 SECOND_ROUND = 50  # positives from which a node is trained again, with its first model's mistakes
+FIRST_ROUND = 3  # negatives a positive in the first of two rounds, which only has to find mistakes
+ROUGHLY, EXACTLY = 0.3, 0.05  # tolerance of liblinear in the first of two rounds, and in the last
+STRONGEST = 256  # entries of a centroid that tell which documents are confusable
 WORTH_PROCESSES = 3_000_000  # rows x nodes below which starting processes costs more than it saves
 
 
@@ -91,9 +95,10 @@ def _block_size(problem: Problem) -> int:
 
 
 def _train_block(problem: Problem, columns: Ints, centroids: csr_matrix[Any], recipe: Recipe) -> list[LinearModel]:
-    nothing = np.zeros(0, dtype=np.float32)
-    similar = [nothing] * len(columns) if recipe.exact else (problem.X @ csr_matrix(centroids.T)).T.toarray()
-    with warnings.catch_warnings():
+    similar: Iterable[Floats] = [np.zeros(0, dtype=np.float32)] * len(columns)
+    if not recipe.exact:
+        similar = (problem.X @ csr_matrix(_strongest(centroids).T)).T.toarray()
+    with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
         warnings.simplefilter("ignore", ConvergenceWarning)  # the tolerance is ours; a last digit more is no gain
         return [
             _train(problem, column, similarity, recipe)
@@ -109,18 +114,18 @@ def _train(problem: Problem, column: int, similarity: Floats, recipe: Recipe) ->
     if recipe.exact or hard + recipe.random_negatives >= len(negative):
         return _pruned(_solved(problem, positive, negative, negative[:0], recipe), recipe.prune)
     rng = np.random.default_rng((recipe.seed, column))
-    confusable = negative[np.argpartition(-similarity[negative], hard)[:hard]]
-    rest = _without(negative, confusable, problem.X.shape[0])
-    model = _solved(problem, positive, confusable, rest, recipe, rng)
+    n = problem.X.shape[0]
+    confusable = _highest(negative, similarity[negative], hard)
     if len(positive) >= SECOND_ROUND:
-        # The model's own mistakes, where there are any: with them it is nearly the one that sees every row.
-        weights = np.zeros(problem.X.shape[1], dtype=np.float32)
-        weights[model.columns] = model.values
-        margin = (problem.X @ weights + np.float32(model.bias))[rest]
-        worst = np.argsort(-margin, kind="stable")[:hard]
-        confusable = np.concatenate([confusable, rest[worst[margin[worst] > -1]]])
-        rest = _without(rest, confusable, problem.X.shape[0])
-        model = _solved(problem, positive, confusable, rest, recipe, rng)
+        few = int(max(recipe.negatives, FIRST_ROUND * len(positive)))
+        first = _highest(confusable, similarity[confusable], few)
+        model = _solved(problem, positive, first, _without(negative, first, n), recipe, rng, ROUGHLY)
+        # The first model's mistakes, where there are any: with them the last is nearly the one that sees every row.
+        rest = _without(negative, confusable, n)
+        margin = _margins(problem.X, model)[rest]
+        wrong = margin > -1
+        confusable = np.concatenate([confusable, _highest(rest[wrong], margin[wrong], hard)])
+    model = _solved(problem, positive, confusable, _without(negative, confusable, n), recipe, rng)
     return _pruned(model, recipe.prune)
 
 
@@ -131,6 +136,7 @@ def _solved(
     rest: Ints,
     recipe: Recipe,
     rng: np.random.Generator | None = None,
+    tolerance: float = EXACTLY,
 ) -> LinearModel:
     """Return the model of positives against negatives and a sample of the rest, weighted to stand for all of it."""
     sample = rest if rng is None else rng.choice(rest, min(recipe.random_negatives, len(rest)), replace=False)
@@ -145,15 +151,36 @@ def _solved(
     features = np.flatnonzero(seen).astype(np.int32)
     number = np.cumsum(seen, dtype=np.int32) - 1
     sub = csr_matrix((sub.data, number[sub.indices], sub.indptr), shape=(len(rows), max(len(features), 1)))
-    svm = LinearSVC(C=recipe.C, dual=True, tol=0.05, max_iter=200, random_state=recipe.seed)
+    svm = LinearSVC(C=recipe.C, dual=True, tol=tolerance, max_iter=200, random_state=recipe.seed)
     svm.fit(sub, order < len(positive), sample_weight=weight[order])
     return LinearModel(features, svm.coef_.ravel().astype(np.float32)[: len(features)], float(svm.intercept_[0]))
+
+
+def _margins(X: csr_matrix[Any], model: LinearModel) -> Floats:
+    weights = np.zeros(X.shape[1], dtype=np.float32)
+    weights[model.columns] = model.values
+    margins: Floats = X @ weights + np.float32(model.bias)
+    return margins
+
+
+def _highest(rows: Ints, value: Floats, most: int) -> Ints:
+    """Return the rows of the highest values."""
+    return rows[np.argpartition(-value, most - 1)[:most]] if len(rows) > most else rows
 
 
 def _without(rows: Ints, others: Ints, n: int) -> Ints:
     left = np.ones(n, dtype=bool)
     left[others] = False
     return rows[left[rows]]
+
+
+def _strongest(centroids: csr_matrix[Any]) -> csr_matrix[Any]:
+    """Return centroids with their largest entries only: enough to tell which documents are confusable."""
+    rows = np.repeat(np.arange(centroids.shape[0]), np.diff(centroids.indptr))
+    order = np.lexsort((-centroids.data, rows))
+    keep = np.sort(order[np.arange(len(order)) - centroids.indptr[rows] < STRONGEST])
+    indptr = np.searchsorted(rows[keep], np.arange(centroids.shape[0] + 1))
+    return csr_matrix((centroids.data[keep], centroids.indices[keep], indptr), shape=centroids.shape)
 
 
 def _pruned(model: LinearModel, least: float) -> LinearModel:
