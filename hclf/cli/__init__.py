@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from hclf._version import __version__
-from hclf.cli import apply, data, demo, model, taxonomy
+from hclf.cli import apply, compare, data, demo, model, taxonomy
 from hclf.errors import HclfError
 
 # Typer used to depend on click and now carries its own copy: take the error classes from whichever it uses.
@@ -28,7 +28,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (model.train, apply.predict, apply.evaluate, model.tune, apply.check, model.inspect, demo.demo):
+for command in (
+    model.train,
+    apply.predict,
+    apply.evaluate,
+    compare.compare,
+    model.tune,
+    apply.check,
+    model.inspect,
+    demo.demo,
+):
     app.command()(command)
 app.add_typer(taxonomy.app, name="taxonomy")
 app.add_typer(data.app, name="data")
