@@ -206,7 +206,7 @@ def _map(taxonomy: Taxonomy, evaluation: Evaluation) -> str:
     untested = len(taxonomy) - tested
     lead = "Each node is as large as the number of test documents it is true for, and coloured by its F1."
     if untested:
-        lead += f" The {untested:,} of {len(taxonomy):,} nodes that are not in the test data are grey slivers."
+        lead += f" What is not in the test data, {untested:,} of {len(taxonomy):,} nodes, is grey and narrow."
     if not taxonomy.is_tree:
         lead += " A node with several parents stands under the first of them."
     return _fill(_resource("map.html"), {"lead": lead})
@@ -287,6 +287,10 @@ def _covered(row: Row, risk: float, documents: int) -> str:
         return "–"
     last = within[-1]
     return f"{_percent(row['coverage'][last])}&ensp;<small>score ≥ {row['threshold'][last]:.3f}</small>"
+
+
+def _count(n: int, one: str, many: str) -> str:
+    return f"{n:,} {one if n == 1 else many}"
 
 
 def _percent(share: float) -> str:
@@ -435,15 +439,15 @@ def _cold_start(diagnostics: Diagnostics, evaluation: Evaluation) -> str:
         "F1",
         "macro-F1",
     ]
+    found = round(none["recall"] * none["support"])
     sentence = (
-        f"{none['nodes']:,} nodes have no training document; {none['tested']:,} of them are true in the test data, "
-        f"in {none['support']:,} labels, of which {round(none['recall'] * none['support']):,} were found."
+        f"{_count(none['nodes'], 'node has', 'nodes have')} no training document, so only their texts can tell; "
+        f"{_count(none['tested'], 'is', 'are')} true in the test data. "
+        f"{_count(found, 'label', 'labels')} of {none['support']:,} found."
         if none["nodes"]
         else "Every node has training documents."
     )
-    return f"<p>{sentence} A node without examples can only be found by its texts.</p>" + _table(
-        headers, rows, wide=True
-    )
+    return f"<p>{sentence}</p>" + _table(headers, rows, wide=True)
 
 
 def _bucket_figure(row: Row, key: str, bucket: Row, metric: str) -> str:
@@ -474,7 +478,7 @@ def _problems(problems: Mapping[str, Any] | None, evaluation: Evaluation) -> str
     counts = dict((problems or {}).get("counts") or {})
     parts = []
     if evaluation.unlabelled:
-        parts.append(f"<p>{evaluation.unlabelled:,} documents have no true label.</p>")
+        parts.append(f"<p>{_count(evaluation.unlabelled, 'document has', 'documents have')} no true label.</p>")
     if counts:
         rows = [[escape(str(kind)), f"{count:,}"] for kind, count in counts.items()]
         parts.append(_table(["problem", "rows"], rows))
