@@ -326,7 +326,8 @@ def _choose(data: _Pairs, candidates: Floats, goal: Goal, per_level: bool) -> In
         fp, fn = (_by_level(costs, data.depth)[:, None] for costs in (goal.false_positive, goal.false_negative))
         return _best_path(fn * hits - fp * (predicted - hits), per_level)
     if goal.scope == "level":
-        good = hits >= floor * predicted - TOLERANCE
+        shown = (hits > 0) | (candidates >= NEVER)  # a level whose precision nothing shows stays unanswered
+        good = shown & (hits >= floor * predicted - TOLERANCE)
         return _best_path(np.where(good, hits - TOLERANCE * predicted, -1e15), True)
     if goal.kind == "precision":
         return _precision(hits, predicted, floor, per_level)
@@ -361,13 +362,19 @@ def _candidates(score: NDArray[np.floating[Any]], search: Search, most: int) -> 
     """Return ascending thresholds: between neighbouring scores, so that rounding cannot flip one; last NEVER."""
     if search == "grid":
         return np.append(GRID, NEVER)
-    distinct = np.unique(score)
-    if len(distinct) > most:
-        distinct = np.unique(np.quantile(distinct, np.linspace(0, 1, most), method="nearest"))
+    distinct = _thinned(score, most)
     # In the scores' own precision, in which they are compared: half-way between neighbours may be the lower one.
     between = (distinct[1:] + distinct[:-1]) / 2
     between = np.where(between > distinct[:-1], between, distinct[1:])
     return np.concatenate([distinct[:1], between, [NEVER]]).astype(np.float64)
+
+
+def _thinned(score: NDArray[np.floating[Any]], most: int) -> NDArray[np.floating[Any]]:
+    """Return the distinct scores, ascending, or so many quantiles of them."""
+    distinct = np.unique(score)
+    if len(distinct) <= most:
+        return distinct
+    return np.unique(np.quantile(distinct, np.linspace(0, 1, most), method="nearest"))
 
 
 def _counts(data: _Pairs, candidates: Floats) -> tuple[Floats, Floats]:
@@ -562,27 +569,33 @@ def _per_node(data: _Pairs, goal: Goal, search: Search, taxonomy: Taxonomy) -> T
     score, true = data.score[order], data.true[order]
     starts = np.searchsorted(data.column[order], np.arange(nodes + 1))
     found = np.zeros(nodes)
-    options: dict[int, tuple[Floats, Ints, Ints]] = {}
+    lowest = float(GRID[0]) if search == "grid" else float(data.score.min())
     for j in range(nodes):
-        above = float(found[taxonomy.parents.of(j)].max(initial=0.0))
+        above = float(found[taxonomy.parents.of(j)].max(initial=lowest))
         found[j] = max(above, shared[taxonomy.levels[j] - 1])
-        if not own[j]:
-            continue
+        if own[j]:
+            here = slice(starts[j], starts[j + 1])
+            values = np.maximum(_just_above(score[here], search), above)
+            predicted, hits = _at_least(score[here], values), _at_least(score[here][true[here]], values)
+            good = (hits >= floor * predicted - TOLERANCE) & ((hits > 0) | (values >= NEVER))
+            found[j] = values[np.argmax(good)]
+    for j in np.flatnonzero(own & (found < NEVER))[::-1].tolist():
         here = slice(starts[j], starts[j + 1])
-        values = _candidates(score[here], search, CANDIDATES) if starts[j] < starts[j + 1] else np.array([NEVER])
-        values = np.unique(np.append(values[values >= above], above)) if above else values
-        predicted, hits = _at_least(score[here], values), _at_least(score[here][true[here]], values)
-        good = np.flatnonzero((hits >= floor * predicted - TOLERANCE) & ((hits > 0) | (values >= NEVER)))
-        found[j] = values[good[0]] if good.size else NEVER
-        options[j] = values, hits, predicted
-    for j in sorted(options, reverse=True):
-        values, hits, predicted = options[j]
         below = float(found[taxonomy.children.of(j)].min(initial=NEVER))
-        at = int(np.searchsorted(values, found[j]))
-        inside = (values >= found[j]) & (values <= below) & (hits == hits[at]) & (predicted < predicted[at])
-        if hits[at] and inside.any():
-            found[j] = values[np.flatnonzero(inside)[np.argmin(predicted[inside])]]
+        values = _candidates(score[here], search, CANDIDATES)
+        values = np.concatenate([found[j : j + 1], values[(values >= found[j]) & (values <= below)]])
+        predicted, hits = _at_least(score[here], values), _at_least(score[here][true[here]], values)
+        same = np.flatnonzero(hits == hits[0])
+        found[j] = values[same[same > 0][np.argmin(predicted[same[same > 0]])]] if len(same) > 1 else found[j]
     return Thresholds(tuple(shared.tolist()), goal.name, None, search, tuple(found.tolist()))
+
+
+def _just_above(score: NDArray[np.floating[Any]], search: Search) -> Floats:
+    """Return ascending thresholds, each the lowest that excludes one score more; first 0, last NEVER."""
+    if search == "grid":
+        return np.append(GRID, NEVER)
+    values = _thinned(score, CANDIDATES)
+    return np.concatenate([[0.0], np.nextafter(values, values.dtype.type(2))[:-1], [NEVER]])
 
 
 def _of_pairs(data: _Pairs, keep: Bools) -> _Pairs:

@@ -19,12 +19,13 @@ from hclf.decoders import decode, make_decoder
 from hclf.errors import UsageError
 from hclf.labels import label_matrix
 from hclf.taxonomy import Taxonomy
-from hclf.thresholds import GRID, NEVER, Thresholds, tune
+from hclf.thresholds import GRID, NEVER, Thresholds, compare_searches, cross_fitted, parse_goal, tune
 
 EXACT = 1e-9
 COARSE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # few different scores keep brute force cheap, and make ties
 OFF_GRID = (0.0, 0.22, 0.33, 0.42, 0.48, 0.57, 0.68, 0.91)
 GOALS = ["hf", "hf_example", "macro_f1", "exact_match"]
+COSTS = ["cost:fp=1,fn=1", "cost:fp=1,fn=5", "cost:fp=3/2/0.5,fn=1/2"]
 SUMS_OVER_LEVELS = ["hf", "macro_f1"]  # the goals whose optimum is promised
 FLOORS = [0.5, 0.55, 0.75, 0.9, 1.0]
 
@@ -38,6 +39,7 @@ class Problem:
     true: csr_matrix
 
     def tune(self, goal: str, **options: object) -> Thresholds:
+        options = {"taxonomy": self.taxonomy, **options}
         return tune(self.true, csr_matrix(self.scores), self.taxonomy.levels, goal=goal, **options)  # type: ignore
 
     def predict(self, values: tuple[float, ...]) -> csr_matrix:
@@ -230,6 +232,248 @@ def test_the_levels_of_precision_differ_where_that_finds_more() -> None:
     assert case.precision_and_hits(same)[1] == 2
 
 
+# -- precision of every level ------------------------------------------------------------------------------------
+
+
+def by_level(case: Problem, chosen: np.ndarray) -> list[tuple[int, int]]:
+    """True positives and predictions of each level."""
+    right = chosen & case.true.toarray()
+    spans = [case.taxonomy.levels == i + 1 for i in range(case.taxonomy.depth)]
+    return [(int(right[:, span].sum()), int(chosen[:, span].sum())) for span in spans]
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+@settings(max_examples=50)
+@given(case=problems())
+def test_no_vector_that_holds_a_precision_on_every_level_finds_more(floor: float, case: Problem) -> None:
+    def hits(values: tuple[float, ...]) -> float:
+        counts = by_level(case, case.predict(values).toarray())
+        return sum(hit for hit, _ in counts) if all(h >= floor * p - EXACT for h, p in counts) else -1
+
+    found = case.tune(f"precision>={floor} per level")
+    if case.scores.any():
+        assert_sound(found, case.taxonomy.depth)
+        assert hits(found.values) == max(map(hits, [*case.vectors(), (NEVER,) * case.taxonomy.depth]))
+
+
+def test_a_precision_of_every_level_is_stricter_than_one_of_all_together() -> None:
+    case = problem("ab", [[0.9, 0.8]] * 9 + [[0.9, 0.7]], ["ab"] * 7 + ["a"] * 3)
+    assert case.precision_and_hits(case.tune("precision>=0.8").values) == (17 / 19, 17)
+    assert case.tune("precision>=0.8 per level").values[1] == NEVER
+    assert case.tune("precision>=0.8 per level").achieved == 1.0
+
+
+# -- precision of every node -------------------------------------------------------------------------------------
+
+
+def passing(case: Problem, found: Thresholds) -> np.ndarray:
+    return case.scores >= found.by_node(case.taxonomy).astype(np.float32)
+
+
+def node_vectors(case: Problem) -> Iterator[np.ndarray]:
+    """Every vector of thresholds of nodes that never falls from parent to child."""
+    values = [*np.unique(case.scores[case.scores > 0]).tolist(), NEVER]
+    edges = [tuple(map(case.taxonomy.index, edge)) for edge in case.taxonomy.edges()]
+    for vector in itertools.product(values, repeat=len(case.taxonomy)):
+        if all(vector[parent] <= vector[child] for parent, child in edges):
+            yield np.array(vector)
+
+
+def node_hits(case: Problem, chosen: np.ndarray, floor: float) -> int:
+    """True positives, or -1 where a node's precision is too low."""
+    right = (chosen & case.true.toarray()).sum(axis=0)
+    return int(right.sum()) if (right >= floor * chosen.sum(axis=0) - EXACT).all() else -1
+
+
+@pytest.mark.parametrize("floor", [0.5, 0.75, 1.0])
+def test_no_thresholds_of_nodes_that_hold_a_precision_find_more(
+    floor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thresholds, "SUPPORT", 0)
+    for case in (c for c in many(60) if len(c.taxonomy) < 5 and c.scores.any()):
+        found = case.tune(f"precision>={floor} per node")
+        best = max(node_hits(case, case.scores >= v.astype(np.float32), floor) for v in node_vectors(case))
+        assert node_hits(case, passing(case, found), floor) == best
+
+
+@pytest.mark.parametrize("support", [0, 1, 2, 100])
+@given(case=problems())
+def test_thresholds_of_nodes_never_fall_from_parent_to_child(support: int, case: Problem) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thresholds, "SUPPORT", support)
+        found = case.tune("precision>=0.75 per node")
+    limits = found.by_node(case.taxonomy)
+    assert limits.shape == (len(case.taxonomy),)
+    for parent, child in case.taxonomy.edges():
+        assert limits[case.taxonomy.index(parent)] <= limits[case.taxonomy.index(child)]
+    assert_sound(found, case.taxonomy.depth)
+
+
+def test_nodes_of_little_support_share_a_threshold_and_others_have_their_own() -> None:
+    rows = [[0.9, 0.1, 0]] * 25 + [[0.6, 0.1, 0]] * 25 + [[0, 0.8, 0.8], [0, 0.5, 0.4], [0, 0.4, 0.7]]
+    case = problem("aa bb cc", rows, ["a"] * 25 + [""] * 25 + ["bc", "", "c"])
+    limits = case.tune("precision>=0.9 per node").by_node(case.taxonomy)
+    assert 0.6 < limits[0] <= 0.9
+    assert limits[1] == limits[2]
+    assert 0.5 < limits[1] <= 0.7
+
+
+def test_what_loses_nothing_is_not_let_through_at_a_node() -> None:
+    case = problem("aa", [[0.9]] * 25 + [[0.3]], ["a"] * 25 + [""])
+    assert 0.3 < case.tune("precision>=0.9 per node").by_node(case.taxonomy)[0] <= 0.9
+
+
+def test_a_goal_per_node_needs_the_taxonomy() -> None:
+    with pytest.raises(UsageError, match="needs the taxonomy"):
+        STUCK.tune("precision>=0.9 per node", taxonomy=None)
+
+
+def test_thresholds_of_levels_are_those_of_their_nodes() -> None:
+    taxonomy = Taxonomy("abc", [("a", "c")])
+    assert Thresholds((0.3, 0.6)).by_node(taxonomy).tolist() == [0.3, 0.3, 0.6]
+
+
+# -- recall ------------------------------------------------------------------------------------------------------
+
+
+def recall_of(case: Problem, values: tuple[float, ...]) -> float:
+    return case.precision_and_hits(values)[1] / max(case.true.nnz, 1)
+
+
+@pytest.mark.parametrize("per_level", [True, False])
+@pytest.mark.parametrize("floor", [0.3, 0.5, 0.8, 1.0])
+def test_a_recall_is_held_at_no_less_precision_than_the_best_single_threshold_has(
+    floor: float, per_level: bool
+) -> None:
+    for case in (c for c in many(150) if c.scores.any()):
+        found = case.tune(f"recall>={floor}", per_level=per_level)
+        assert_sound(found, case.taxonomy.depth)
+        within = min(floor, recall_of(case, (0.001,) * case.taxonomy.depth))
+        assert recall_of(case, found.values) >= within - EXACT
+        good = [v for v in case.same() if recall_of(case, v) >= within - EXACT]
+        best = max(case.measure("precision", v) for v in good)
+        assert case.measure("precision", found.values) >= best - EXACT
+        if not per_level:
+            assert case.measure("precision", found.values) == pytest.approx(best, abs=EXACT)
+
+
+@pytest.mark.parametrize("floor", [0.3, 0.8])
+def test_no_single_level_can_be_moved_for_more_precision_at_a_recall(floor: float) -> None:
+    for case in (c for c in many(100) if c.scores.any()):
+        found = case.tune(f"recall>={floor}").values
+        within = min(floor, recall_of(case, (0.001,) * case.taxonomy.depth))
+        for level, value in itertools.product(range(len(found)), [*np.unique(case.scores[case.scores > 0]), NEVER]):
+            moved = (*found[:level], float(value), *found[level + 1 :])
+            if (np.diff(moved) >= 0).all() and recall_of(case, moved) >= within - EXACT:
+                assert case.measure("precision", moved) <= case.measure("precision", found) + EXACT
+
+
+# -- costs -------------------------------------------------------------------------------------------------------
+
+
+def cost_of(case: Problem, goal: str, values: tuple[float, ...]) -> float:
+    """The cost of a document, by counting."""
+    asked = parse_goal(goal)
+    chosen, true = case.predict(values).toarray(), case.true.toarray()
+    total = 0.0
+    for level in range(1, case.taxonomy.depth + 1):
+        span = case.taxonomy.levels == level
+        fp, fn = (costs[min(level, len(costs)) - 1] for costs in (asked.false_positive, asked.false_negative))
+        total += fp * (chosen & ~true)[:, span].sum() + fn * (true & ~chosen)[:, span].sum()
+    return total / len(true)
+
+
+@pytest.mark.parametrize("goal", COSTS)
+@given(case=problems())
+def test_no_vector_of_thresholds_costs_less(goal: str, case: Problem) -> None:
+    found = case.tune(goal)
+    if case.scores.any():
+        assert_sound(found, case.taxonomy.depth)
+        cheapest = min(cost_of(case, goal, v) for v in case.vectors())
+        assert cost_of(case, goal, found.values) == pytest.approx(cheapest, abs=EXACT)
+        assert found.achieved == pytest.approx(cheapest, abs=EXACT)
+
+
+def test_dear_misses_let_more_through() -> None:
+    case = problem("aa", [[0.9], [0.4], [0.3]], ["a", "", "a"])
+    assert case.predict(case.tune("cost:fp=1,fn=5").values).nnz == 3
+    assert case.predict(case.tune("cost:fp=5,fn=1").values).nnz == 1
+
+
+# -- cross-fitting -----------------------------------------------------------------------------------------------
+
+
+def noisy(n: int, seed: int) -> Problem:
+    """Scores that say nothing: whatever tuning gains on them is chance."""
+    rng = np.random.default_rng(seed)
+    taxonomy = Taxonomy("abc", [("a", "b"), ("a", "c")])
+    scores = taxonomy.coherent(rng.random((n, 3)).astype(np.float32))
+    labels = [[node for node, on in zip("abc", row, strict=True) if on] for row in rng.random((n, 3)) < 0.3]
+    return Problem(taxonomy, scores, label_matrix(taxonomy, labels))
+
+
+def expected(case: Problem, goal: str, **options: object) -> float:
+    scores = csr_matrix(case.scores)
+    return cross_fitted(case.true, scores, case.taxonomy.levels, goal=goal, taxonomy=case.taxonomy, **options)  # type: ignore
+
+
+@pytest.mark.parametrize("goal", [*GOALS, "precision>=0.75", "precision>=0.75 per level", "recall>=0.6", *COSTS])
+def test_cross_fitting_measures_answers_tuned_on_the_other_parts(goal: str) -> None:
+    case = noisy(23, 1)
+    part = np.random.default_rng(0).permutation(23) % 5
+    answers = np.zeros(case.scores.shape, dtype=bool)
+    for fold in range(5):
+        rest = Problem(case.taxonomy, case.scores[part != fold], case.true[part != fold])
+        found = rest.tune(goal)
+        answers[part == fold] = case.predict(found.values).toarray()[part == fold]
+    predicted = csr_matrix(answers)
+    if goal in MEASURES:
+        measured = MEASURES[goal](case.true, predicted)
+    elif goal.startswith("cost"):
+        whole = Problem(case.taxonomy, answers.astype(np.float32), case.true)
+        measured = cost_of(whole, goal, (0.5,) * case.taxonomy.depth)
+    elif goal.endswith("per level"):
+        measured = min(hit / p for hit, p in by_level(case, answers) if p)
+    else:
+        hit = predicted.multiply(case.true).nnz
+        measured = hit / (predicted.nnz if goal.startswith("precision") else case.true.nnz)
+    assert expected(case, goal) == pytest.approx(measured, abs=EXACT)
+
+
+@pytest.mark.parametrize("goal", [*GOALS, "precision>=0.75"])
+def test_what_is_expected_is_less_than_what_was_optimised_on_average(goal: str) -> None:
+    cases = [noisy(20, seed) for seed in range(30)]
+    assert np.mean([expected(case, goal) for case in cases]) < np.mean([case.tune(goal).achieved for case in cases])
+
+
+def test_cross_fitting_takes_goals_per_node() -> None:
+    assert 0 <= expected(noisy(60, 0), "precision>=0.5 per node") <= 1
+
+
+def test_cross_fitting_with_more_folds_than_documents_leaves_one_out() -> None:
+    case = noisy(4, 0)
+    assert expected(case, "hf", folds=5) == pytest.approx(expected(case, "hf", folds=4), abs=1)
+
+
+@pytest.mark.parametrize(("documents", "folds"), [(1, 5), (0, 5), (9, 1)])
+def test_cross_fitting_takes_two_of_everything(documents: int, folds: int) -> None:
+    with pytest.raises(UsageError, match="2 documents and 2 folds"):
+        expected(noisy(max(documents, 1), 0) if documents else problem("aa", [], []), "hf", folds=folds)
+
+
+def test_searches_are_compared_on_documents_not_tuned_on() -> None:
+    case = noisy(40, 3)
+    rows = compare_searches(case.true, csr_matrix(case.scores), case.taxonomy.levels)
+    assert [row["search"] for row in rows] == ["0.5", "grid", "one", "per level"]
+    by_name = {row["search"]: row for row in rows}
+    assert by_name["0.5"]["expected"] == pytest.approx(case.measure("hf", (0.5, 0.5)))
+    assert by_name["per level"]["expected"] == pytest.approx(expected(case, "hf"))
+    assert by_name["grid"]["expected"] == pytest.approx(expected(case, "hf", search="grid"))
+    assert by_name["one"]["achieved"] == pytest.approx(case.tune("hf", per_level=False).achieved)
+    assert by_name["per level"]["achieved"] >= by_name["one"]["achieved"] - EXACT
+    assert by_name["per level"]["achieved"] >= by_name["grid"]["achieved"] - EXACT
+
+
 # -- search ------------------------------------------------------------------------------------------------------
 
 
@@ -368,9 +612,39 @@ def test_precision_may_be_written_with_spaces() -> None:
     assert STUCK.tune(" precision >= 0.90 ").goal == "precision>=0.9"
 
 
-@given(problems())
-def test_thresholds_survive_json(case: Problem) -> None:
-    found = case.tune("hf")
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("precision >= .95  per level", "precision>=0.95 per level"),
+        ("precision>=0.95 per node", "precision>=0.95 per node"),
+        (" recall>=0.80 ", "recall>=0.8"),
+        ("cost: fp=1, fn=5", "cost:fp=1,fn=5"),
+        ("cost:fp=1/2/4.0,fn=0.5", "cost:fp=1/2/4,fn=0.5"),
+    ],
+)
+def test_goals_have_one_way_to_be_named(written: str, meant: str) -> None:
+    assert STUCK.tune(written).goal == parse_goal(written).name == meant
+    assert parse_goal(meant) == parse_goal(written)
+
+
+@pytest.mark.parametrize(
+    "goal",
+    ["recall>=0.9 per level", "precision>=0.9 per leaf", "cost", "cost:fp=1", "cost:fp=-1,fn=2", "cost:fp=1/,fn=2"],
+)
+def test_goals_that_look_like_others_are_refused(goal: str) -> None:
+    with pytest.raises(UsageError, match="unknown goal"):
+        STUCK.tune(goal)
+
+
+@pytest.mark.parametrize("goal", ["hf", "precision>=0.75 per node"])
+@given(case=problems())
+def test_thresholds_survive_json(goal: str, case: Problem) -> None:
+    found = case.tune(goal)
     again = Thresholds.from_dict(json.loads(json.dumps(found.to_dict())))
     assert again == found
     assert (again.array == found.array).all()
+
+
+def test_thresholds_of_earlier_versions_are_read() -> None:
+    old = {"values": [0.3, 0.4], "goal": "hf", "achieved": 0.8, "search": "grid"}
+    assert Thresholds.from_dict(old) == Thresholds((0.3, 0.4), "hf", 0.8, "grid")
