@@ -37,7 +37,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("expected-f", {}),
     ("expected-f", {"single": 0.0, "unknown": True}),
-    ("expected-f", {"single": 1, "unknown": True}),
+    ("expected-f", {"single": 1, "leaves": True, "unknown": True}),
     ("safe-depth", {"precision": 0.8}),
     ("safe-depth", {"precision": 0.6, "least": 0.3, "most": 3, "path": True}),
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dags import Dag, dags
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
@@ -53,27 +53,45 @@ def independent(taxonomy: Taxonomy, row: np.ndarray) -> Truths:
     ]
 
 
-def one_path(dag: Dag, taxonomy: Taxonomy, row: np.ndarray) -> Truths:
+def one_path(dag: Dag, taxonomy: Taxonomy, row: np.ndarray, leaves: bool) -> Truths:
     """The closure of every node with the probability that it is the only most specific label; the rest is nothing."""
+    score = {n: float(row[taxonomy.index(n)]) for n in taxonomy.nodes}
+    candidates = {n for n in taxonomy.nodes if score[n] > 0}
     ends: dict[str, float] = {}
-    for n in reversed(taxonomy.nodes):
-        left = float(row[taxonomy.index(n)]) - sum(ends[d] for d in dag.below(n))
-        ends[n] = max(left, 0.0) if taxonomy[n].assignable else 0.0
+    for n in sorted(candidates, key=lambda n: (-score[n], taxonomy.index(n)), reverse=True):
+        below = sum(ends[d] for d in dag.below(n) & ends.keys())
+        may_end = not dag.below(n) if leaves else taxonomy[n].assignable
+        if below > score[n] or (below and not may_end):
+            ends |= {d: p * score[n] / below for d, p in ends.items() if d in dag.below(n)}
+        ends[n] = max(score[n] - below, 0.0) if may_end or not below else 0.0
     total = max(sum(ends.values()), 1.0)
     truths = [(frozenset({n, *dag.above(n)}), p / total) for n, p in ends.items()]
     return [*truths, (frozenset(), 1 - sum(p for _, p in truths))]
 
 
-@given(scored(), st.sampled_from([0.0, 0.3, 1.0]), st.booleans())
+@given(scored())
+def test_on_a_tree_one_path_keeps_the_scores_of_roots_and_raises_none(case: tuple[Dag, Taxonomy, np.ndarray]) -> None:
+    """Of the reference, and so of what equals it."""
+    dag, _, scores = case
+    taxonomy = dag.taxonomy  # here every node may be an end
+    assume(taxonomy.is_tree)
+    for row in scores / max(1, taxonomy.is_root.sum()):
+        truths = one_path(dag, taxonomy, row, leaves=False)
+        for n, score, root in zip(taxonomy.nodes, row, taxonomy.is_root, strict=True):
+            probability = sum(p for s, p in truths if n in s)
+            assert probability == pytest.approx(score) if root else probability <= score + CLOSE
+
+
+@given(scored(), st.sampled_from([0.0, 0.3, 1.0]), st.booleans(), st.booleans())
 def test_no_closed_set_has_a_higher_expected_f(
-    case: tuple[Dag, Taxonomy, np.ndarray], single: float, unknown: bool
+    case: tuple[Dag, Taxonomy, np.ndarray], single: float, leaves: bool, unknown: bool
 ) -> None:
     dag, taxonomy, scores = case
     closed = [s for s in subsets(taxonomy.nodes) if all(dag.above(n) <= s for n in s)]
-    Y, _ = decode(taxonomy, scores, np.zeros(0), ExpectedFDecoder(single, unknown))
+    Y, _ = decode(taxonomy, scores, np.zeros(0), ExpectedFDecoder(single, leaves, unknown))
     assert is_closed(taxonomy, Y).all()
     for row, found in zip(scores, Y.toarray(), strict=True):
-        truths = [(s, single * p) for s, p in one_path(dag, taxonomy, row)]
+        truths = [(s, single * p) for s, p in one_path(dag, taxonomy, row, leaves)]
         truths += [(s, (1 - single) * p) for s, p in independent(taxonomy, row)]
 
         def expected(answer: frozenset[str], truths: Truths = truths) -> float:
@@ -93,8 +111,10 @@ def test_dense_and_sparse_scores_and_parts_of_a_batch_agree(
 ) -> None:
     _, taxonomy, scores = case
     scores = scores.astype(np.float32)
-    whole = from_pairs(*best_sets(taxonomy, sparse_candidates(csr_matrix(scores)), single, False), scores.shape)
-    parts = [best_sets(taxonomy, candidates(row[None]), single, False)[1] for row in scores]
+    whole = from_pairs(
+        *best_sets(taxonomy, sparse_candidates(csr_matrix(scores)), ExpectedFDecoder(single)), scores.shape
+    )
+    parts = [best_sets(taxonomy, candidates(row[None]), ExpectedFDecoder(single))[1] for row in scores]
     assert [whole.indices[a:b].tolist() for a, b in zip(whole.indptr, whole.indptr[1:], strict=False)] == [
         part.tolist() for part in parts
     ]
@@ -169,6 +189,7 @@ def test_tuning_finds_the_model_that_is_true(unlabelled: bool) -> None:
     true, scores = simulated(taxonomy, several=False, unlabelled=unlabelled)
     tuned = tune_expected_f(taxonomy, true, scores)
     assert tuned.single >= 0.5
+    assert tuned.leaves
     assert tuned.unknown == unlabelled
     true, scores = simulated(taxonomy, several=True, unlabelled=unlabelled)
     assert tune_expected_f(taxonomy, true, scores).single <= 0.5
@@ -184,8 +205,16 @@ def test_it_earns_the_f1_it_expects_and_more_than_thresholds() -> None:
         both, size = (Y & true.toarray()).sum(axis=1), Y.sum(axis=1) + true.toarray().sum(axis=1)
         return float(np.where(size, 2 * both / np.maximum(size, 1), 1.0).mean())
 
-    ours = earned(ExpectedFDecoder(1.0, unknown=True), 0)
+    ours = earned(ExpectedFDecoder(1.0, leaves=True, unknown=True), 0)
     assert ours > max(earned(make_decoder("threshold"), t) for t in np.arange(1, 20) / 20) + 0.005
+
+
+def test_labels_that_end_above_the_leaves_are_noticed() -> None:
+    taxonomy = Taxonomy("abc", [("a", "b"), ("a", "c")])
+    true = csr_matrix(np.array([[1, 1, 0], [1, 0, 0]], dtype=bool))
+    scores = csr_matrix(np.array([[0.9, 0.6, 0.2], [0.9, 0.3, 0.3]]))
+    assert not tune_expected_f(taxonomy, true, scores).leaves
+    assert tune_expected_f(taxonomy, true[:1], scores[:1]).leaves
 
 
 @pytest.mark.parametrize("single", [-0.1, 1.1])

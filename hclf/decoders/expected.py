@@ -6,14 +6,15 @@ W(k, i) = sum over s of P(i in Y, |Y| = s) 2 / (k + s), and their sum is the exp
 & Hüllermeier, 2011). Where Y is closed with probability 1, or its nodes are independent with coherent scores, no node
 has a higher W than its ancestors: the best set of all is closed, on any DAG, and nothing has to be searched.
 
-The model here is a mixture of two that are exact on DAGs and have the same marginals, the scores: that the document
+The model here is a mixture of two that are exact on DAGs: that the document
 has one most specific label (the end of one path), and that nodes are independent (Lewis, 1995; Jansche, 2007).
+docs/decoders.md says what else was tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -23,8 +24,8 @@ from scipy.sparse import csr_matrix
 
 from hclf.decoders.base import Bools, Ints, NothingToTrim, Scores
 from hclf.errors import UsageError
-from hclf.labels import from_pairs, pairs
-from hclf.taxonomy import Taxonomy
+from hclf.labels import from_pairs, most_specific, pairs
+from hclf.taxonomy import Edges, Taxonomy
 
 Floats = NDArray[np.float64]
 
@@ -69,6 +70,7 @@ class ExpectedFDecoder(NothingToTrim):
     Args:
         single: the share of documents with one most specific label, in [0, 1]: how much weight the model gives to
             one path against independent nodes. `tune_expected_f` chooses it on held-out documents.
+        leaves: whether every most specific label is a leaf. Nodes that are not assignable are none in any case.
         unknown: whether documents may have no label at all. If so, the answer is empty where that is more probable
             than the best set's expected F1; else the best set is given, however unsure.
 
@@ -77,6 +79,7 @@ class ExpectedFDecoder(NothingToTrim):
     """
 
     single: float = 0.5
+    leaves: bool = False
     unknown: bool = False
     cut: bool = field(default=False, init=False)
 
@@ -86,7 +89,7 @@ class ExpectedFDecoder(NothingToTrim):
 
     def select(self, taxonomy: Taxonomy, scores: Scores) -> Bools:
         """Return the best set of each row."""
-        best = best_sets(taxonomy, candidates(scores), self.single, self.unknown)
+        best = best_sets(taxonomy, candidates(scores), self)
         chosen = np.zeros(scores.shape, dtype=bool)
         chosen[best] = True
         return chosen
@@ -100,30 +103,34 @@ def tune_expected_f(taxonomy: Taxonomy, true: csr_matrix[Any], scores: csr_matri
         true: (documents, nodes) closed label sets.
         scores: (documents, nodes) coherent scores; absent entries are 0.
 
-    Answers may be empty if a document held out has no label. Of the shares 0, 0.25, …, 1 the best is taken if it
-    beats 0.5 by more than one standard error: little hangs on it, and few documents would choose at random.
+    Labels end in leaves if they all do in the documents held out, and answers may be empty if one of these has no
+    label. Of the shares 0, 0.25, …, 1 the best is taken if it beats 0.5 by more than one standard error: little
+    hangs on it, and few documents would choose at random.
     """
     found = sparse_candidates(scores)
-    unknown = bool((np.diff(true.indptr) == 0).any())
-    even = _f1(true, from_pairs(*best_sets(taxonomy, found, 0.5, unknown), true.shape))
-    gains = {0.5: 0.0}
-    for share in (0.0, 0.25, 0.75, 1.0):
-        gain = _f1(true, from_pairs(*best_sets(taxonomy, found, share, unknown), true.shape)) - even
+    leaves = bool(taxonomy.is_leaf[most_specific(taxonomy, true).indices].all())
+    even = ExpectedFDecoder(0.5, leaves, bool((np.diff(true.indptr) == 0).any()))
+    options = [replace(even, single=share) for share in (0.0, 0.25, 0.75, 1.0)]
+    earned = [_f1(true, from_pairs(*best_sets(taxonomy, found, o), true.shape)) for o in (even, *options)]
+    gains = {even: 0.0}
+    for option, f1 in zip(options, earned[1:], strict=True):
+        gain = f1 - earned[0]
         if gain.sum() > gain.std() * len(gain) ** 0.5:
-            gains[share] = gain.mean()
-    return ExpectedFDecoder(max(gains, key=lambda share: gains[share]), unknown)
+            gains[option] = gain.mean()
+    return max(gains, key=lambda option: gains[option])
 
 
-def best_sets(taxonomy: Taxonomy, found: Candidates, single: float, unknown: bool) -> tuple[Ints, Ints]:
-    """Return the (document, node) pairs of the best sets; see `ExpectedFDecoder`."""
+def best_sets(taxonomy: Taxonomy, found: Candidates, how: ExpectedFDecoder) -> tuple[Ints, Ints]:
+    """Return the (document, node) pairs of the best sets of the candidates."""
     chosen = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))]
-    for problem in _problems(taxonomy, found):
+    ends_at = taxonomy.is_leaf if how.leaves else taxonomy.assignable
+    for problem in _problems(taxonomy, found, ends_at):
         ends = _ends(problem)
         table, empty = _one_path(problem, ends), 1 - ends.sum(axis=1)
-        table *= single
-        table += (1 - single) * _independent(problem.scores)
-        empty = single * empty + (1 - single) * (1 - problem.scores).prod(axis=1)
-        best = _best(table, empty if unknown else None)
+        table *= how.single
+        table += (1 - how.single) * _independent(problem.scores)
+        empty = how.single * empty + (1 - how.single) * (1 - problem.scores).prod(axis=1)
+        best = _best(table, empty if how.unknown else None)
         d, i = np.nonzero(best & (problem.columns >= 0))
         chosen.append((problem.rows[d], problem.columns[d, i]))
     rows, columns = (np.concatenate(part) for part in zip(*chosen, strict=True))
@@ -157,7 +164,7 @@ def _first(rows: Ints, columns: Ints, scores: Scores, documents: int) -> Candida
     return Candidates(rows, columns[order], scores[order].astype(np.float64))
 
 
-def _problems(taxonomy: Taxonomy, found: Candidates) -> Iterator[Problem]:
+def _problems(taxonomy: Taxonomy, found: Candidates, ends_at: Bools) -> Iterator[Problem]:
     """Yield the documents that have candidates, those of about as many together."""
     rows, count = np.unique(found.rows, return_counts=True)
     start = np.cumsum(count) - count
@@ -166,30 +173,34 @@ def _problems(taxonomy: Taxonomy, found: Candidates) -> Iterator[Problem]:
         size = max(1, NUMBERS // width**2)
         for begin in range(0, len(here), size):
             part = here[begin : begin + size]
-            yield _problem(taxonomy, found, rows[part], start[part], count[part], width)
+            columns, scores = _padded(found, start[part], count[part], width)
+            above = _above(taxonomy, columns)
+            yield Problem(rows[part], columns, scores, above, (columns >= 0) & ends_at[columns])
 
 
-def _problem(taxonomy: Taxonomy, found: Candidates, rows: Ints, start: Ints, count: Ints, width: int) -> Problem:
+def _padded(found: Candidates, start: Ints, count: Ints, width: int) -> tuple[Ints, Floats]:
+    """Return columns and scores of the documents whose candidates start there, (d, width) each."""
     d, i = np.nonzero(np.arange(width) < count[:, None])
-    flat = start[d] + i
-    columns, scores = np.full((len(rows), width), -1), np.zeros((len(rows), width))
-    columns[d, i], scores[d, i] = found.columns[flat], found.scores[flat]
-    may_end = (columns >= 0) & taxonomy.assignable[columns]
+    columns, scores = np.full((len(start), width), -1), np.zeros((len(start), width))
+    columns[d, i], scores[d, i] = found.columns[start[d] + i], found.scores[start[d] + i]
+    return columns, scores
 
-    nodes, node = np.unique(found.columns[flat], return_inverse=True)
+
+def _above(taxonomy: Taxonomy, columns: Ints) -> Floats:
+    """Return (d, n, n): which candidates are which other's ancestors, or itself; see `Problem`."""
+    d, i = np.nonzero(columns >= 0)
+    column = columns[d, i]
+    nodes, node = np.unique(column, return_inverse=True)
     of, ancestor = taxonomy.close_pairs(np.arange(len(nodes)), nodes)
-    pointers = np.searchsorted(of, np.arange(len(nodes) + 1))
-    counts = np.diff(pointers)[node]
-    pair = np.repeat(np.arange(len(flat)), counts)
-    within = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts)
-    key = d[pair] * len(taxonomy) + ancestor[pointers[node[pair]] + within]
-    known = d * len(taxonomy) + columns[d, i]
+    closures = Edges(np.searchsorted(of, np.arange(len(nodes) + 1)), ancestor)
+    pair, up = closures.of_many(node)
+    wanted, known = d[pair] * len(taxonomy) + up, d * len(taxonomy) + column
     order = np.argsort(known)
-    at = np.minimum(np.searchsorted(known[order], key), len(known) - 1)
-    there = known[order][at] == key  # of scores that are not coherent, an ancestor may be missing
-    above = np.zeros((len(rows), width, width))
-    above[d[pair[there]], i[pair[there]], i[order[at[there]]]] = 1
-    return Problem(rows, columns, scores, above, may_end)
+    at = order[np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)]
+    there = known[at] == wanted  # of scores that are not coherent, an ancestor may be missing
+    above = np.zeros((*columns.shape, columns.shape[1]))
+    above[d[pair[there]], i[pair[there]], i[at[there]]] = 1
+    return above
 
 
 # -- models of the label set -----------------------------------------------------------------------------------
@@ -198,13 +209,19 @@ def _problem(taxonomy: Taxonomy, found: Candidates, rows: Ints, start: Ints, cou
 def _ends(problem: Problem) -> Floats:
     """Return (d, n): the probability that the one path ends at each candidate.
 
-    A node's score is the probability that the path ends at it or below it, so what its descendants leave over ends
-    there. Scores whose ends add up to more than 1 are scaled.
+    A node's score is the probability that the path ends at it or below it. From the least probable node up, what its
+    descendants leave over ends there; where they are together more probable, or no path may end there, they are
+    scaled to it. So roots keep their scores, unless these add up to more than 1; then all are scaled.
     """
-    left, ends = problem.scores.copy(), np.zeros(problem.scores.shape)
-    for j in reversed(range(left.shape[1])):  # descendants stand behind their ancestors
-        ends[:, j] = np.where(problem.may_end[:, j], np.maximum(left[:, j], 0), 0)
-        left -= ends[:, j, None] * problem.above[:, j]
+    scores, above = problem.scores, problem.above
+    ends = np.zeros(scores.shape)
+    for j in reversed(range(scores.shape[1])):  # descendants stand behind their ancestors
+        inside, score = above[:, :, j], scores[:, j]
+        below = (ends * inside).sum(axis=1)
+        may_end = problem.may_end[:, j] | (below == 0)
+        scale = np.where(may_end & (below <= score), 1, score / np.where(below > 0, below, 1))
+        ends *= np.where(inside > 0, scale[:, None], 1)
+        ends[:, j] = np.where(may_end, np.maximum(score - below, 0), 0)
     scaled: Floats = ends / np.maximum(ends.sum(axis=1, keepdims=True), 1)
     return scaled
 
