@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
 from hclf.errors import UsageError
-from hclf.labels import close, partial_depth, subtract
+from hclf.labels import close, subtract
+from hclf.metrics.partial import only_known
 from hclf.metrics.sets import Counts, aligned, as_labels, document_counts
 from hclf.taxonomy import Taxonomy
 
@@ -54,7 +55,6 @@ BY_DOCUMENT = (
 SAMPLES, PERMUTATIONS, CONFIDENCE = 1_000, 2_000, 0.95
 SHOWN = 0.05  # a difference is shown when p, corrected, is below
 AT_ONCE, MOST_WEIGHTS = 64, 32_000_000  # samples at once, and their weights held at once (128 MB)
-ROWS_AT_ONCE = 4_096  # documents for which all unknown nodes are listed at once
 TINY = 1e-12  # differences below are rounding
 
 
@@ -139,10 +139,7 @@ def unknown_predictions(taxonomy: Taxonomy, true: csr_matrix[Any], predicted: cs
     >>> t.nodes, unknown_predictions(t, T, P).toarray().tolist()
     (('food', 'tea', 'rice'), [[False, False, True]])
     """
-    starts = range(0, max(true.shape[0], 1), ROWS_AT_ONCE)
-    blocks = (slice(start, start + ROWS_AT_ONCE) for start in starts)
-    found = [partial_depth(taxonomy, true[rows]).multiply(predicted[rows]) for rows in blocks]
-    return as_labels(vstack(found, format="csr"))
+    return subtract(predicted, only_known(taxonomy, true, predicted))
 
 
 def bucket_of(train_counts: Ints) -> Ints:

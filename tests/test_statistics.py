@@ -154,15 +154,6 @@ def test_intervals_hold_the_figure_are_within_bounds_and_of_a_seed():
     assert wider[Key("hF")][0] < found[Key("hF")][0]
 
 
-def test_the_same_samples_whatever_is_held_at_once(monkeypatch):
-    rng = np.random.default_rng(3)
-    true = random_labels(rng, 50)
-    answers = prepare(FOOD, true, worse(rng, true, 0.3))
-    monkeypatch.setattr(statistics, "ROWS_AT_ONCE", 7)
-    again = prepare(FOOD, true, answers.predicted)
-    assert (again.unknown != answers.unknown).nnz == 0
-
-
 def test_what_does_not_vary_has_no_interval():
     true = label_matrix(FOOD, [["tea"], ["rice"]] * 10)
     assert intervals(prepare(FOOD, true, true), samples=50) == {}
