@@ -4,12 +4,13 @@
     python benchmarks/scored.py hoc --again        # fit anew, after a change to the scorer or the calibration
 
     from scored import scored
-    one = scored("goemotions")
+    one = scored("goemotions")                     # coherent scores, calibration of levels left out
     one.validation.scores, one.validation.true, one.taxonomy.levels
+    scored("goemotions", calibrate="auto")         # as a default model gives them
 
 Fitting sees the train part alone. Validation is the official part, or a seeded fifth of the training records where
 there is none; equal texts stay on one side. Everything is chosen on validation; test is measured once, at the end.
-Kept in `.bench/scored/<name>/`: scores from 0.001 up, closed truth, the taxonomy, the model.
+Kept in `.bench/scored/<name>/` (calibrated: `<name>-auto`): scores from 0.001 up, closed truth, taxonomy, model.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ class ScoredSet:
         thresholds: as fit tuned them, inside the train part.
         decoder_name: as fit chose it.
         about: training records, seconds, commit.
+        folder: where it is kept; the model lies in `model`.
     """
 
     name: str
@@ -107,6 +109,7 @@ class ScoredSet:
     thresholds: Thresholds
     decoder_name: str
     about: Mapping[str, Any]
+    folder: Path
 
     @property
     def levels(self) -> Any:
@@ -128,11 +131,6 @@ class ScoredSet:
         """Validation and test together."""
         return pooled(self.validation, self.test)
 
-    @property
-    def folder(self) -> Path:
-        """Where it is kept; the model lies in `model`."""
-        return CACHE / self.name
-
 
 def pooled(*parts: Part) -> Part:
     """Return parts together, in order."""
@@ -140,11 +138,11 @@ def pooled(*parts: Part) -> Part:
     return Part(true, scores)
 
 
-def scored(name: str, *, again: bool = False) -> ScoredSet:
-    """Return a set by name, fitted and scored unless that was done before."""
-    folder = CACHE / name
+def scored(name: str, *, calibrate: str = "none", again: bool = False) -> ScoredSet:
+    """Return a set by name, fitted and scored unless that was done before; `calibrate` as in the classifier."""
+    folder = CACHE / (name if calibrate == "none" else f"{name}-{calibrate}")
     if again or not (folder / "about.json").is_file():
-        _score(name, folder)
+        _score(name, folder, calibrate)
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     parts = (
         Part(load_npz(folder / f"{part}-true.npz"), load_npz(folder / f"{part}-scores.npz"))
@@ -159,15 +157,16 @@ def scored(name: str, *, again: bool = False) -> ScoredSet:
         Thresholds.from_dict(about["thresholds"]),
         about["decoder"],
         about,
+        folder,
     )
 
 
-def _score(name: str, folder: Path) -> None:
+def _score(name: str, folder: Path, calibrate: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     source = SOURCES[name][1]()
     began = time.perf_counter()
-    model = HierarchicalClassifier(taxonomy=source.taxonomy)
+    model = HierarchicalClassifier(taxonomy=source.taxonomy, calibrate=calibrate)
     model.fit([record.fields for record in source.train], [record.labels for record in source.train])
     seconds = time.perf_counter() - began
     formats.write(source.taxonomy, folder / "taxonomy.json", "nodelink")
@@ -269,10 +268,11 @@ def records(name: str, part: str) -> Sequence[Record]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="*", default=list(SOURCES), help=f"of {', '.join(SOURCES)}")
+    parser.add_argument("--calibrate", default="none", help="as in the classifier")
     parser.add_argument("--again", action="store_true", help="fit anew")
     arguments = parser.parse_args()
     for name in arguments.sets:
-        one = scored(name, again=arguments.again)
+        one = scored(name, calibrate=arguments.calibrate, again=arguments.again)
         print(
             f"{one.title}: {one.taxonomy}, {one.about['train']:,} train, {len(one.validation):,} validation, "
             f"{len(one.test):,} test, {len(one.outside):,} outside; decoder {one.decoder_name}; "
