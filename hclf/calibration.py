@@ -20,7 +20,7 @@ they do not start beneath its rate of truth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -622,7 +622,7 @@ def _newton(
 
 
 class PairEdges(NamedTuple):
-    """PairEdges of the taxonomy between scored pairs of one document, in order of the child's level.
+    """Edges of the taxonomy between scored pairs of one document, in order of the child's level.
 
     Attributes:
         child, parent: (edges,) positions among the pairs.
@@ -659,20 +659,17 @@ def edges_between(taxonomy: Taxonomy, rows: Ints, columns: Ints) -> PairEdges:
 
 def coherent_pairs(edges: PairEdges, values: NDArray[np.float32], way: Way) -> NDArray[np.float32]:
     """Return values (pairs,) in which no child is above its parent, by one of `COHERENCE`."""
+    if way == "mean":
+        return (coherent_pairs(edges, values, "cap") + coherent_pairs(edges, values, "lift")) * np.float32(0.5)
+    out = values.copy()
     steps = [slice(a, b) for a, b in zip(edges.bounds[:-1].tolist(), edges.bounds[1:].tolist(), strict=True)]
-    capped, lifted = values.copy(), values.copy()
-    if way != "lift":
-        for step in steps:
-            np.minimum.at(capped, edges.child[step], capped[edges.parent[step]])
-    if way != "cap":
-        for step in reversed(steps):
-            np.maximum.at(lifted, edges.parent[step], lifted[edges.child[step]])
-    ways: dict[Way, Callable[[], NDArray[np.float32]]] = {
-        "cap": lambda: capped,
-        "lift": lambda: lifted,
-        "mean": lambda: (capped + lifted) * np.float32(0.5),  # rounding keeps the order
-    }
-    return ways[way]()
+    for step in steps if way == "cap" else reversed(steps):
+        child, parent = edges.child[step], edges.parent[step]
+        if way == "cap":
+            np.minimum.at(out, child, out[parent])
+        else:
+            np.maximum.at(out, parent, out[child])
+    return out
 
 
 # -- small parts -------------------------------------------------------------------------------------------------
