@@ -45,6 +45,10 @@ class Browser:
         self._post("/url", {"url": page.as_uri()})
         self.wait("return 'ready' in document.documentElement.dataset")
 
+    def run_async(self, script: str) -> Any:
+        """Run the body of a function in the page and return what it hands to its argument, a callback."""
+        return self._post("/execute/async", {"script": script, "args": []})
+
     def wait(self, condition: str, seconds: float = 30) -> None:
         """Wait until a script returns true; raises AssertionError when it does not."""
         wait = f"""const done = arguments[0], end = performance.now() + {1000 * seconds};
@@ -53,7 +57,7 @@ class Browser:
             else if (performance.now() > end) done(false);
             else setTimeout(look, 20);
         }})()"""
-        assert self._post("/execute/async", {"script": wait, "args": []}), f"not within {seconds} s: {condition}"
+        assert self.run_async(wait), f"not within {seconds} s: {condition}"
 
     def run(self, script: str, *args: Any) -> Any:
         """Run the body of a function in the page and return its result."""

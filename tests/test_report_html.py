@@ -21,13 +21,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from hclf.data import Document
 from hclf.decoders import ThresholdDecoder, decode
 from hclf.diagnostics import Diagnostics, diagnose, label_rows, typical_mistakes, write_label_csv
 from hclf.errors import UsageError
-from hclf.evaluation import Evaluation, evaluate
+from hclf.evaluation import Evaluation, against, evaluate
 from hclf.labels import label_matrix, label_sets, most_specific
 from hclf.metrics import average_precision_per_node, hierarchical_precision_recall_f1
-from hclf.report import Example, everything, html_report, markdown_summary
+from hclf.report import Example, everything, html_report, markdown_summary, typical_examples, write_report
 from hclf.report.markdown import code, plain
 from hclf.taxonomy import Node, Taxonomy
 
@@ -346,6 +347,34 @@ def test_baselines_stand_beside(evaluation, diagnostics):
     assert "Against flat: hF" in page.text
 
 
+def test_paired_differences_stand_in_summary_levels_and_buckets(evaluation, diagnostics):
+    T = label_matrix(FOOD, TRUE * 40)
+    ours = evaluate(FOOD, T, label_matrix(FOOD, PREDICTED * 40), train_counts=counts(FOOD))
+    flat = evaluate(FOOD, T, label_matrix(FOOD, [["t"]] * 200), train_counts=counts(FOOD))
+    paired = against({"hierarchical": ours, "flat": flat}, samples=200, permutations=200)
+    page = page_of(ours, diagnostics, baselines={"flat": flat}, comparisons=paired)
+    assert paired["flat"].verdict in page.text
+    rows = [paired["flat"]["hF"], *paired["flat"].levels, *paired["flat"].buckets]
+    for row in rows:
+        assert f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]".replace("-", "−") in page.text
+    assert ("span", "class", "better") in page.attributes
+    assert f"{paired['flat']['hF']['difference']:+.3f} [" in markdown_summary(
+        ours, baselines={"flat": flat}, comparisons=paired
+    )
+    assert everything(ours, diagnostics, comparisons=paired)["comparisons"]["flat"]["verdict"]
+
+
+def test_differences_that_are_not_shown_have_no_colour(evaluation, diagnostics):
+    T, _, S = matrices()
+    other = evaluate(FOOD, T, label_matrix(FOOD, [["r"], ["r"], ["r"], ["t"], []]), scores=1 - S)
+    paired = against({"hierarchical": evaluation, "other": other}, samples=50, permutations=50)
+    page = page_of(evaluation, diagnostics, baselines={"other": other}, comparisons=paired)
+    coloured = [value for _, key, value in page.attributes if key == "class" and value in ("better", "worse")]
+    assert not coloured, "five documents show nothing"
+    assert "auprc" not in {row["metric"] for row in paired["other"].metrics}  # differs, but nobody tested it
+    assert other.metrics["auprc"] < evaluation.metrics["auprc"]
+
+
 def test_an_evaluation_without_anything_optional_is_shown():
     T, P, _ = matrices()
     bare = Evaluation.from_dict(evaluate(FOOD, T, P).to_dict())
@@ -438,6 +467,26 @@ def test_the_table_of_labels(evaluation, diagnostics, tmp_path):
     assert float(rows["r"]["average_precision"]) == diagnostics.average_precision["r"]
     assert float(rows["r"]["recall"]) == 0.5
     assert label_rows(evaluation, Diagnostics())[0]["threshold"] is None
+
+
+def test_reports_are_written_by_their_suffix(evaluation, diagnostics, tmp_path):
+    for name in ("out.html", "out.md", "out.JSON", "out.csv"):
+        write_report(tmp_path / name, evaluation, FOOD, diagnostics, title="Food", about={"command": "x"})
+    assert "<title>Food</title>" in (tmp_path / "out.html").read_text("utf-8")
+    assert (tmp_path / "out.md").read_text("utf-8").startswith("### Food\n")
+    assert json.loads((tmp_path / "out.JSON").read_text("utf-8"))["about"]["command"] == "x"
+    assert (tmp_path / "out.csv").read_text("utf-8").startswith("id,name,level,")
+    with pytest.raises(UsageError, match=r"out\.pdf: a report ends in \.html"):
+        write_report(tmp_path / "out.pdf", evaluation, FOOD, diagnostics)
+
+
+def test_examples_are_typical_and_short(evaluation):
+    assert evaluation.answers is not None
+    documents = [Document(f"id{i}", {"title": "t" * 3_000, "more": CANARY}) for i in range(len(TRUE))]
+    [example] = [e for e in typical_examples(evaluation.answers, documents) if "instead of Rice" in e.about]
+    assert (example.id, example.true, example.predicted) == ("id1", ("r",), ("n",))
+    assert len(example.text) < 1_600
+    assert example.text.endswith("t …")
 
 
 # -- in a browser ------------------------------------------------------------------------------------------------

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from hclf.report.html import Example, html_report
+from hclf.report.files import check_report_path, write_report
+from hclf.report.html import Example, html_report, typical_examples
 from hclf.report.markdown import summary as markdown_summary
 from hclf.report.record import everything
-from hclf.report.text import comparison, evaluation_report, verdicts
+from hclf.report.text import comparison, comparison_report, evaluation_report, verdicts
 from hclf.report.tree import prediction_tree
 
 __all__ = [
     "Example",
+    "check_report_path",
     "comparison",
+    "comparison_report",
     "evaluation_report",
     "everything",
     "html_report",
     "markdown_summary",
     "prediction_tree",
+    "typical_examples",
     "verdicts",
+    "write_report",
 ]

@@ -16,14 +16,27 @@ from typing import Any
 import numpy as np
 
 from hclf._version import __version__
-from hclf.diagnostics import Diagnostics
-from hclf.evaluation import Evaluation, side_by_side
-from hclf.report.figures import difference, interval, is_better, metric_name, number, row_interval
+from hclf.data import Document
+from hclf.diagnostics import Diagnostics, typical_mistakes
+from hclf.evaluation import Evaluation
+from hclf.labels import label_sets, most_specific
+from hclf.report.figures import (
+    difference,
+    difference_interval,
+    interval,
+    is_better,
+    metric_name,
+    number,
+    paired,
+    row_interval,
+    telling,
+)
 from hclf.report.payload import as_script, charts, node_columns
 from hclf.report.text import comparison_verdicts, verdicts
+from hclf.statistics import Answers, Comparison
 from hclf.taxonomy import Taxonomy
 
-__all__ = ["Example", "html_report"]
+__all__ = ["Example", "html_report", "typical_examples"]
 
 Row = Mapping[str, Any]
 TILES = {"hF": "hF", "hP": "hP", "hR": "hR", "macro_f1": "macro-F1", "exact_match": "exact match", "auprc": "AU(PRC)"}
@@ -58,6 +71,33 @@ class Example:
     about: str = ""
 
 
+def typical_examples(answers: Answers, documents: Sequence[Document], *, limit: int = 10) -> list[Example]:
+    """Return documents to show with their texts: one for each of the most frequent confusions of siblings.
+
+    Args:
+        answers: the label sets; `Evaluation.answers`.
+        documents: in the order of the answers.
+        limit: how many, at most.
+    """
+    taxonomy = answers.taxonomy
+    true, predicted = (label_sets(taxonomy, most_specific(taxonomy, Y)) for Y in (answers.true, answers.predicted))
+    return [
+        Example(
+            documents[row].id,
+            shorten(documents[row].text),
+            true[row],
+            predicted[row],
+            f"{taxonomy[wrong].name} instead of {taxonomy[missed].name}",
+        )
+        for row, missed, wrong in typical_mistakes(taxonomy, answers.true, answers.predicted, limit=limit)
+    ]
+
+
+def shorten(text: str, most: int = 1_500) -> str:
+    """Return the beginning of a text, and a sign where it was cut."""
+    return text if len(text) <= most else f"{text[:most].rstrip()} …"
+
+
 def html_report(
     evaluation: Evaluation,
     taxonomy: Taxonomy,
@@ -66,6 +106,7 @@ def html_report(
     title: str = "Evaluation",
     about: Mapping[str, Any] | None = None,
     baselines: Mapping[str, Evaluation] | None = None,
+    comparisons: Mapping[str, Comparison] | None = None,
     verdict: str | Sequence[str] = (),
     problems: Mapping[str, Any] | None = None,
     examples: Sequence[Example] | None = None,
@@ -81,6 +122,7 @@ def html_report(
         about: how to reproduce it, name to value in order: `command`, versions, fingerprints, files. Values are
             text, numbers, lists or mappings.
         baselines: further evaluations of the same documents, by name.
+        comparisons: the paired comparison with each baseline, by name; see `hclf.evaluation.against`.
         verdict: sentences to begin with; default: how it stands against the baselines.
         problems: what was wrong with the data, as `Problems.to_dict` gives it.
         examples: documents to show with their texts; None or none: no text of any document is in the page.
@@ -89,17 +131,17 @@ def html_report(
     Returns:
         HTML; nothing of it depends on the clock or the machine, so equal arguments give equal pages.
     """
-    beside = {name: evaluation, **(baselines or {})}
+    beside, against = {name: evaluation, **(baselines or {})}, comparisons or {}
     sections = {
-        "Summary": _summary(evaluation, beside, verdict),
+        "Summary": _summary(evaluation, beside, against, verdict),
         "Taxonomy": _map(taxonomy, evaluation),
-        "Levels": _levels(taxonomy, evaluation, diagnostics),
+        "Levels": _levels(taxonomy, evaluation, diagnostics, against),
         "Risk and coverage": _risk(evaluation, diagnostics),
         "Reliability": _reliability(diagnostics),
         "Thresholds": _sweep(diagnostics),
         "Siblings confused": _confusions(taxonomy, diagnostics),
         "Nodes": _nodes(evaluation, diagnostics),
-        "Nodes without examples": _cold_start(diagnostics, evaluation),
+        "Nodes without examples": _cold_start(diagnostics, evaluation, against),
         "What the decoder changed": _decoder(evaluation),
         "Data warnings": _problems(problems, evaluation),
         "Examples": _examples(taxonomy, examples or ()),
@@ -153,15 +195,20 @@ def _subtitle(taxonomy: Taxonomy, evaluation: Evaluation) -> str:
 # -- summary ---------------------------------------------------------------------------------------------------
 
 
-def _summary(evaluation: Evaluation, beside: Mapping[str, Evaluation], verdict: str | Sequence[str]) -> str:
+def _summary(
+    evaluation: Evaluation,
+    beside: Mapping[str, Evaluation],
+    against: Mapping[str, Comparison],
+    verdict: str | Sequence[str],
+) -> str:
     said = [verdict] if isinstance(verdict, str) else list(verdict)
     if not said and len(beside) > 1:
-        said = comparison_verdicts(beside)
+        said = comparison_verdicts(beside, against)
     facts = verdicts(evaluation)
     lead = f'<div class="verdict">{"".join(f"<p>{escape(s)}</p>" for s in said or facts[:1])}</div>'
     rest = "".join(f"<li>{escape(sentence)}</li>" for sentence in (facts if said else facts[1:]))
     tiles = "".join(_tile(evaluation, key) for key in TILES if key in evaluation.metrics)
-    both = f'<div class="pair"><ul>{rest}</ul><div>{_metrics(evaluation, beside)}</div></div>'
+    both = f'<div class="pair"><ul>{rest}</ul><div>{_metrics(evaluation, beside, against)}</div></div>'
     return f'{lead}\n<div class="tiles">{tiles}</div>\n{both}'
 
 
@@ -171,29 +218,43 @@ def _tile(evaluation: Evaluation, key: str) -> str:
     return f'<div class="tile"><span>{escape(TILES[key])}</span><b>{evaluation.metrics[key]:.3f}</b>{below}</div>'
 
 
-def _metrics(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> str:
+def _metrics(evaluation: Evaluation, beside: Mapping[str, Evaluation], against: Mapping[str, Comparison]) -> str:
     """Return every metric, beside those of the baselines."""
     first, *others = beside
-    shared = {row["metric"]: row for row in side_by_side(beside)} if others else {}
-    with_intervals = any(interval(evaluation, key) for key in evaluation.metrics)
+    with_intervals = bool(evaluation.intervals)
     headers = ["", first, *([""] if with_intervals else []), *(h for other in others for h in (other, "difference"))]
     rows = []
-    for key, value in evaluation.metrics.items():
+    for key in telling(beside, evaluation.metrics):
+        value = evaluation.metrics[key]
         cells = [escape(metric_name(key)), number(value, key)]
         if with_intervals:
             cells.append(f"<small>{interval(evaluation, key)}</small>")
         for other in others:
-            gain = shared[key]["differences"][other] if key in shared else None
-            cells += [number(beside[other].metrics.get(key), key), _difference(gain, key)]
+            theirs = beside[other].metrics.get(key)
+            gain = None if theirs is None else value - theirs
+            row = paired(against.get(other), key)
+            cells += [number(theirs, key), _difference(gain, key, row, untested=other in against and row is None)]
         rows.append(cells)
     return _table(headers, rows)
 
 
-def _difference(value: float | None, key: str) -> str:
+def _difference(value: float | None, key: str, row: Row | None, *, untested: bool = False) -> str:
+    """Return a difference with its interval, coloured when it is shown or nothing at all was tested."""
     if value is None:
         return "–"
-    kind = {None: "", True: ' class="better"', False: ' class="worse"'}[is_better(value, key)]
-    return f"<span{kind}>{difference(value, key)}</span>"
+    better = None if untested else is_better(value, key, row)
+    kind = {None: "", True: ' class="better"', False: ' class="worse"'}[better]
+    bounds = difference_interval(row, key)
+    return f"<span{kind}>{difference(value, key)}</span>" + (f"&ensp;<small>{bounds}</small>" if bounds else "")
+
+
+def _gains(against: Mapping[str, Comparison], part: str, key: str, which: Any) -> list[str]:
+    """Return a cell a comparison: the difference in hF of the level or bucket that `key` says is `which`."""
+    cells = []
+    for comparison in against.values():
+        row = next((row for row in getattr(comparison, part) if row[key] == which), None)
+        cells.append("–" if row is None else _difference(row["difference"], "hF", row))
+    return cells
 
 
 # -- the taxonomy ----------------------------------------------------------------------------------------------
@@ -215,11 +276,14 @@ def _map(taxonomy: Taxonomy, evaluation: Evaluation) -> str:
 # -- levels ----------------------------------------------------------------------------------------------------
 
 
-def _levels(taxonomy: Taxonomy, evaluation: Evaluation, diagnostics: Diagnostics) -> str:
+def _levels(
+    taxonomy: Taxonomy, evaluation: Evaluation, diagnostics: Diagnostics, against: Mapping[str, Comparison]
+) -> str:
     nodes = [span.stop - span.start for span in taxonomy.level_slices]
     tested = np.bincount([row["level"] for row in evaluation.nodes if row["support"]], minlength=taxonomy.depth + 1)
     thresholds = diagnostics.thresholds
-    headers = ["level", "nodes", "tested", "true labels", "predicted", "hP", "hR", "hF"]
+    gains = [f"hF − {other}" for other in against]
+    headers = ["level", "nodes", "tested", "true labels", "predicted", "hP", "hR", "hF", *gains]
     rows = []
     for row in evaluation.levels:
         level = row["level"]
@@ -230,6 +294,7 @@ def _levels(taxonomy: Taxonomy, evaluation: Evaluation, diagnostics: Diagnostics
             f"{row['support']:,}",
             f"{row['predicted']:,}",
             *(_level_figure(row, key, bar=key == "hF") for key in ("hP", "hR", "hF")),
+            *_gains(against, "levels", "level", level),
         ]
         if thresholds:
             cells.append(f"{thresholds[level - 1]:.2f}" if level <= len(thresholds) else "–")
@@ -302,8 +367,8 @@ def _reliability(diagnostics: Diagnostics) -> str:
     if not levels:
         return ""
     figures = "".join(
-        f'<figure><figcaption>Level {_level_name(row)} <span class="dim">· error {row["error"]:.3f}, '
-        f"by chance {row['by_chance']:.3f}</span></figcaption>"
+        f'<figure><figcaption>Level {_level_name(row)} <span class="dim">· error {row["error"]:.3f} '
+        f"(chance {row['by_chance']:.3f})</span></figcaption>"
         f'<div class="chart" id="reliability-{row["level"]}"></div></figure>'
         for row in levels
     )
@@ -408,37 +473,27 @@ def _extremes(rows: Iterable[Row]) -> str:
 # -- training, decoder, data -----------------------------------------------------------------------------------
 
 
-def _cold_start(diagnostics: Diagnostics, evaluation: Evaluation) -> str:
+def _cold_start(diagnostics: Diagnostics, evaluation: Evaluation, against: Mapping[str, Comparison]) -> str:
     if not diagnostics.by_training:
         return ""
-    bucket = {row["train_count"]: row for row in evaluation.buckets}
+    measured = {row["train_count"]: row for row in evaluation.buckets}
+    rows = []
+    for row in diagnostics.by_training:
+        which = row["train_count"]
+        known = {**measured.get(which, {}), **row}
+        rows.append(
+            [
+                "none" if which == "0" else escape(which.replace("-", "–").replace(">", "> ")),
+                *(f"{row[key]:,}" for key in ("nodes", "tested", "support", "predicted")),
+                _bucket_figure(known, "precision", "hP"),
+                _bucket_figure(known, "recall", "hR"),
+                _bucket_figure(known, "f1", "hF", bar=True),
+                _bucket_figure(known, "macro_f1", "macro_f1"),
+                *_gains(against, "buckets", "train_count", which),
+            ]
+        )
+    headers = ["training documents", "nodes", "tested", "true labels", "predicted", "precision", "recall", "F1"]
     none = diagnostics.by_training[0]
-    rows = [
-        [
-            "none" if row["train_count"] == "0" else row["train_count"].replace("-", "–").replace(">", "&gt; "),
-            f"{row['nodes']:,}",
-            f"{row['tested']:,}",
-            f"{row['support']:,}",
-            f"{row['predicted']:,}",
-            *(f"{row[key]:.3f}" if row["support"] or row["predicted"] else "–" for key in ("precision", "recall")),
-            _bucket_figure(row, "f1", bucket.get(row["train_count"], {}), "hF"),
-            _bucket_figure(
-                bucket.get(row["train_count"], row), "macro_f1", bucket.get(row["train_count"], {}), "macro_f1"
-            ),
-        ]
-        for row in diagnostics.by_training
-    ]
-    headers = [
-        "training documents",
-        "nodes",
-        "tested",
-        "true labels",
-        "predicted",
-        "precision",
-        "recall",
-        "F1",
-        "macro-F1",
-    ]
     found = round(none["recall"] * none["support"])
     sentence = (
         f"{_count(none['nodes'], 'node has', 'nodes have')} no training document, so only their texts can tell; "
@@ -447,14 +502,15 @@ def _cold_start(diagnostics: Diagnostics, evaluation: Evaluation) -> str:
         if none["nodes"]
         else "Every node has training documents."
     )
-    return f"<p>{sentence}</p>" + _table(headers, rows, wide=True)
+    table = _table([*headers, "macro-F1", *(f"F1 − {other}" for other in against)], rows, wide=True)
+    return f"<p>{sentence}</p>{table}"
 
 
-def _bucket_figure(row: Row, key: str, bucket: Row, metric: str) -> str:
+def _bucket_figure(row: Row, key: str, metric: str, bar: bool = False) -> str:
     if key not in row or not row["support"]:
         return "–"
-    bounds = row_interval(bucket, metric)
-    return f"{row[key]:.3f}{_bar(row[key])}" + (f"<br><small>{bounds}</small>" if bounds else "")
+    bounds = row_interval(row, metric)
+    return f"{row[key]:.3f}{_bar(row[key]) if bar else ''}" + (f"<br><small>{bounds}</small>" if bounds else "")
 
 
 def _decoder(evaluation: Evaluation) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 from hclf.diagnostics import Diagnostics
 from hclf.evaluation import Evaluation
-from hclf.report.figures import difference, interval, metric_name, number, row_interval
+from hclf.report.figures import difference, difference_interval, interval, metric_name, number, paired, row_interval
 from hclf.report.text import comparison_verdicts, verdicts
+from hclf.statistics import Comparison
 
 __all__ = ["summary"]
 
@@ -23,6 +24,7 @@ def summary(
     *,
     title: str = "Evaluation",
     baselines: Mapping[str, Evaluation] | None = None,
+    comparisons: Mapping[str, Comparison] | None = None,
     verdict: str | Sequence[str] = (),
     name: str = "hierarchical",
     about: Mapping[str, Any] | None = None,
@@ -34,16 +36,20 @@ def summary(
         evaluation, diagnostics: what to sum up; with diagnostics, also the most frequent confusions of siblings.
         title: the heading.
         baselines: further evaluations of the same documents, by name.
+        comparisons: the paired comparison with each baseline, by name; see `hclf.evaluation.against`.
         verdict: sentences to begin with; default: how it stands against the baselines.
         name: what to call `evaluation` beside its baselines.
         about: `command` is shown, the rest left out.
         rows: how many worst nodes and confusions to show; 0 shows none.
     """
-    beside = {name: evaluation, **(baselines or {})}
+    beside, against = {name: evaluation, **(baselines or {})}, comparisons or {}
     said = [verdict] if isinstance(verdict, str) else list(verdict)
-    said = [sentence for sentence in said if sentence] or (comparison_verdicts(beside) if len(beside) > 1 else [])
+    said = [sentence for sentence in said if sentence] or (
+        comparison_verdicts(beside, against) if len(beside) > 1 else []
+    )
     first, *rest = [plain(sentence) for sentence in (*said, *verdicts(evaluation))]
-    parts = [f"### {plain(title)}", f"**{first}**", " ".join(rest), _metrics(evaluation, beside), _levels(evaluation)]
+    metrics = _metrics(evaluation, beside, against)
+    parts = [f"### {plain(title)}", f"**{first}**", " ".join(rest), metrics, _levels(evaluation)]
     if rows:
         parts += [_worst(evaluation, rows), _confusions(diagnostics, rows)]
     if command := (about or {}).get("command"):
@@ -54,10 +60,10 @@ def summary(
 def plain(text: str) -> str:
     """Return text in which nothing is markup: no emphasis, links, HTML, mentions or references to issues.
 
-    >>> plain("a|b *c* @d #4 <script>")
-    'a&#124;b &#42;c&#42; &#64;d &#35;4 &#60;script&#62;'
+    >>> plain("a|b *c* @d #4 <p> [e](f)")
+    'a&#124;b &#42;c&#42; &#64;d &#35;4 &#60;p&#62; [e]&#40;f)'
     """
-    return re.sub(r"[|*_`~@#<>&\[\]\\!]", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
+    return re.sub(r"[|*_`~@#<>&\\!]|(?<=\])\(", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
 
 
 def code(text: str) -> str:
@@ -70,7 +76,7 @@ def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _metrics(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> str:
+def _metrics(evaluation: Evaluation, beside: Mapping[str, Evaluation], against: Mapping[str, Comparison]) -> str:
     first, *others = beside
     headers = ["", plain(first), *(h for other in others for h in (plain(other), "difference"))]
     rows = []
@@ -81,7 +87,9 @@ def _metrics(evaluation: Evaluation, beside: Mapping[str, Evaluation]) -> str:
         cells = [plain(metric_name(key)), f"**{number(value, key)}** {interval(evaluation, key)}".strip()]
         for other in others:
             theirs = beside[other].metrics.get(key)
-            cells += [number(theirs, key), "–" if theirs is None else difference(value - theirs, key)]
+            bounds = difference_interval(paired(against.get(other), key), key)
+            gain = "–" if theirs is None else f"{difference(value - theirs, key)} {bounds}".strip()
+            cells += [number(theirs, key), gain]
         rows.append(cells)
     return _table(headers, rows)
 

@@ -8,6 +8,7 @@ from typing import Any
 from hclf._version import __version__
 from hclf.diagnostics import Diagnostics, label_rows
 from hclf.evaluation import Evaluation
+from hclf.statistics import Comparison
 
 
 def everything(
@@ -16,6 +17,7 @@ def everything(
     *,
     about: Mapping[str, Any] | None = None,
     baselines: Mapping[str, Evaluation] | None = None,
+    comparisons: Mapping[str, Comparison] | None = None,
     verdict: str | Sequence[str] = (),
     problems: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -28,6 +30,7 @@ def everything(
         "nodes": label_rows(evaluation, diagnostics),
         "diagnostics": diagnostics.to_dict(),
         "baselines": {name: other.to_dict() for name, other in (baselines or {}).items()},
+        "comparisons": {name: comparison.to_dict() for name, comparison in (comparisons or {}).items()},
         "verdict": [verdict] if isinstance(verdict, str) else list(verdict),
         "problems": dict(problems or {}),
         "about": {"hclf": __version__, **(about or {})},
