@@ -362,6 +362,7 @@ def check_curves(p):
         same(metrics.f_max(T, S, weights=given).f1, best_f(p, w))
         same(metrics.s_min(T, S, np.array(list(w.values()))).distance, least_distance(p, w))
     same(metrics.hf_auc(T, S), area(p))
+    same(metrics.hf_auc(T, S, metrics.precision_recall_curve(T, S)), area(p))
     for pseudocount in (0.0, 1.0):
         same(metrics.information_content(p.taxonomy, p.train_matrix, pseudocount), information(p, pseudocount))
 

@@ -19,7 +19,7 @@ from hclf.taxonomy import Edges, Taxonomy, distinct
 
 Ints = NDArray[np.int64]
 FAR = np.iinfo(np.int64).max // 4  # steps to a node that is no ancestor; two of them still add up
-PAIRS_AT_A_TIME = 200_000
+PAIRS_AT_A_TIME = 50_000
 
 
 class Ascents(NamedTuple):

@@ -27,6 +27,15 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
+class Fmax(NamedTuple):
+    """The best F1 of a curve, and where it stands."""
+
+    f1: float
+    threshold: float
+    precision: float
+    recall: float
+
+
 class Curve(NamedTuple):
     """What each threshold gives, from the highest down; arrays (thresholds,).
 
@@ -50,14 +59,14 @@ class Curve(NamedTuple):
         """2 precision recall / (precision + recall), 0.0 where both are."""
         return ratio(2 * self.precision * self.recall, self.precision + self.recall)
 
-
-class Fmax(NamedTuple):
-    """The best F1 of a curve, and where it stands."""
-
-    f1: float
-    threshold: float
-    precision: float
-    recall: float
+    @property
+    def best(self) -> Fmax:
+        """The point of the highest F1; see `f_max`."""
+        f1 = self.f1
+        if not f1.any():
+            return Fmax(0.0, 1.0, 0.0, 0.0)
+        at = int(np.argmax(f1))
+        return Fmax(*(float(values[at]) for values in (f1, self.threshold, self.precision, self.recall)))
 
 
 class Smin(NamedTuple):
@@ -99,19 +108,19 @@ def precision_recall_curve(
     judged = np.diff(labels.indptr) > 0
     n = max(int(judged.sum()), 1)
     row = np.repeat(np.arange(labels.shape[0]), np.diff(stored.indptr))
-    order = np.lexsort((-stored.data, row))
-    order = order[judged[row[order]]]
-    row, score, hit = row[order], stored.data[order], hit[order]
-    heavy = weight[stored.indices[order]]
+    down = np.flatnonzero(judged[row])
+    down = down[np.argsort(-stored.data[down])]  # all scores, falling
+    ends, threshold = _ends(stored.data[down], thresholds)
+    place = _row_by_row(row[down], len(judged))  # where each stands in that order, now row by row
+    row, heavy, hit = row[down[place]], weight[stored.indices[down[place]]], hit[down[place]]
     found, predicted = _within_rows(row, heavy * hit), _within_rows(row, heavy)
     total = _row_weights(labels, weight)
 
-    down = np.argsort(-score, kind="stable")
-    ends, threshold = _ends(score[down], thresholds)
-
     def swept(steps: Floats) -> Floats:
-        """Return the sum of the steps that all scores down to each threshold have taken."""
-        return np.append(0.0, np.cumsum(steps[down]))[ends]
+        """Return the sum of the steps, given row by row, that the scores down to each threshold have taken."""
+        falling = np.empty(len(steps))
+        falling[place] = steps
+        return np.append(0.0, np.cumsum(falling))[ends]
 
     answered = swept(_steps(row, (predicted > 0).astype(np.float64)))
     right = swept(heavy * hit)
@@ -142,12 +151,7 @@ def f_max(
     >>> f_max([[1, 1], [1, 0]], [[0.9, 0.4], [0.6, 0.5]])
     Fmax(f1=0.8571428571428571, threshold=0.6, precision=1.0, recall=0.75)
     """
-    curve = precision_recall_curve(true, scores, weights=weights, thresholds=thresholds)
-    f1 = curve.f1
-    if not f1.any():
-        return Fmax(0.0, 1.0, 0.0, 0.0)
-    best = int(np.argmax(f1))
-    return Fmax(*(float(values[best]) for values in (f1, curve.threshold, curve.precision, curve.recall)))
+    return precision_recall_curve(true, scores, weights=weights, thresholds=thresholds).best
 
 
 def s_min(true: Any, scores: Any, information: NDArray[Any], *, thresholds: NDArray[Any] | None = None) -> Smin:
@@ -184,7 +188,7 @@ def s_min(true: Any, scores: Any, information: NDArray[Any], *, thresholds: NDAr
     return Smin(*(float(values[best]) for values in (distance, curve.threshold, curve.missing, curve.wrong)))
 
 
-def hf_auc(true: Any, scores: Any) -> float:
+def hf_auc(true: Any, scores: Any, curve: Curve | None = None) -> float:
     """Return hF-AUC: the area under the curve of mean precision over mean recall under one falling threshold.
 
     Sum over thresholds t of (hR_t - hR_(t-1)) hP_t, hP and hR as in `precision_recall_curve`; at the end all nodes
@@ -196,6 +200,7 @@ def hf_auc(true: Any, scores: Any) -> float:
     Args:
         true: (documents, nodes) closed label matrix.
         scores: (documents, nodes) coherent scores >= 0, dense or CSR.
+        curve: their `precision_recall_curve` without weights, at every score, if it is known already.
 
     Returns:
         A float in [0, 1]. Documents without truth are left out; if none is left: 0.0.
@@ -206,12 +211,12 @@ def hf_auc(true: Any, scores: Any) -> float:
     >>> hf_auc([[1, 1], [1, 0]], [[0.9, 0.4], [0.6, 0.0]])
     1.0
     """
-    curve = precision_recall_curve(true, scores)
-    relevant = np.diff(as_labels(true).indptr)
-    relevant = relevant[relevant > 0]
-    if not relevant.size:
+    curve = precision_recall_curve(true, scores) if curve is None else curve
+    labels = as_labels(true)
+    relevant = np.diff(labels.indptr)
+    if not relevant.any():
         return 0.0
-    everything = float(relevant.mean()) / as_labels(true).shape[1]
+    everything = float(relevant[relevant > 0].mean()) / labels.shape[1]
     recall, precision = np.append(curve.recall, 1.0), np.append(curve.precision, everything)
     return float((np.diff(recall, prepend=0.0) * precision).sum())
 
@@ -292,6 +297,12 @@ def _row_weights(Y: csr_matrix[Any], weight: Floats) -> Floats:
     row = np.repeat(np.arange(Y.shape[0]), np.diff(Y.indptr))
     sums: Floats = np.bincount(row, weights=weight[Y.indices], minlength=Y.shape[0]).astype(np.float64)
     return sums
+
+
+def _row_by_row(row: Ints, rows: int) -> Ints:
+    """Return the order that sorts rows and keeps what is in one row in order: a counting sort, by scipy."""
+    one_each = csr_matrix((np.arange(len(row)), row, np.arange(len(row) + 1)), shape=(len(row), rows))
+    return np.asarray(one_each.tocsc().data)
 
 
 def _within_rows(row: Ints, values: Floats) -> Floats:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from hclf.errors import UsageError
-from hclf.labels import prune
+from hclf.labels import entries, pairs, prune
 from hclf.taxonomy import Taxonomy
 
 Average = Literal["micro", "example", "macro"]
@@ -206,7 +206,11 @@ def constrained_precision_recall_f1(
     """
     left, right = aligned(true, predicted)
     check_columns(taxonomy, right)
-    return hierarchical_precision_recall_f1(left, prune(taxonomy, right), average)
+    rows, columns = pairs(right)
+    position, parents = taxonomy.parents.of_many(columns)
+    if not entries(right, rows[position], parents).all():
+        right = prune(taxonomy, right)
+    return hierarchical_precision_recall_f1(left, right, average)
 
 
 def document_scores(true: Any, predicted: Any) -> ScoreTable:
