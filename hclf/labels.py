@@ -66,6 +66,12 @@ def close(taxonomy: Taxonomy, Y: csr_matrix[Any]) -> csr_matrix[Any]:
     return from_pairs(*taxonomy.close_pairs(*pairs(Y)), shape=Y.shape)
 
 
+def closures(taxonomy: Taxonomy, columns: Ints) -> csr_matrix[Any]:
+    """Return a row for each of these columns: the label set of that node and all its ancestors."""
+    rows = np.arange(len(columns))
+    return from_pairs(*taxonomy.close_pairs(rows, columns), shape=(len(columns), len(taxonomy)))
+
+
 def most_specific(taxonomy: Taxonomy, Y: csr_matrix[Any]) -> csr_matrix[Any]:
     """Return the label matrix without labels that have a descendant in the same row."""
     rows, columns = pairs(Y)

@@ -541,9 +541,14 @@ def distinct(values: Ints) -> Ints:
     if not len(values):
         return values
     ordered = np.sort(values)
-    first = np.ones(len(ordered), dtype=bool)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    return ordered[first]
+    return ordered[run_starts(ordered)]
+
+
+def run_starts(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mark the first of every run of equal values."""
+    first = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=first[1:])
+    return first
 
 
 def spread(start: Ints, edges: Edges) -> Ints:

@@ -75,6 +75,15 @@ def test_close_adds_every_ancestor_and_nothing_else(case: Case) -> None:
 
 
 @given(dags_with_labels())
+def test_closures_are_the_label_sets_of_single_nodes(case: Case) -> None:
+    dag, label_sets = case
+    taxonomy, nodes = dag.taxonomy, [node for label_set in label_sets for node in label_set]  # any order, any often
+    found = labels.closures(taxonomy, np.array([taxonomy.index(node) for node in nodes], dtype=np.int64))
+    assert_canonical(found, (len(nodes), len(taxonomy)))
+    assert sets(taxonomy, found) == [closed(dag, [node]) for node in nodes]
+
+
+@given(dags_with_labels())
 def test_most_specific_drops_labels_above_others_and_closing_brings_them_back(case: Case) -> None:
     for close in (True, False):
         dag, taxonomy, Y, expected = matrix(case, close=close)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hclf import labels
 from hclf.errors import TaxonomyError, UnknownNodeError, UsageError
-from hclf.taxonomy import Node, Rule, Taxonomy
+from hclf.taxonomy import Node, Rule, Taxonomy, distinct, run_starts
 
 DTYPES = (np.float16, np.float32, np.float64)
 
@@ -365,3 +365,14 @@ def test_a_chain_of_two_thousand_is_no_problem() -> None:
     scores = np.zeros((1, 2_000), dtype=np.float32)
     scores[0, -1] = 0.7
     assert (t.coherent(scores) == np.float32(0.7)).all()
+
+
+# -- helpers on index arrays -----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(-3, 3)))
+def test_runs_of_equal_values_start_where_the_value_before_is_another(values: list[int]) -> None:
+    marked = run_starts(np.array(values, dtype=np.int64))
+    assert marked.dtype == bool
+    assert marked.tolist() == [i == 0 or values[i] != values[i - 1] for i in range(len(values))]
+    assert distinct(np.array(values, dtype=np.int64)).tolist() == sorted(set(values))

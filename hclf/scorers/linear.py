@@ -24,7 +24,7 @@ from sklearn.preprocessing import normalize
 
 from hclf.errors import UsageError
 from hclf.inputs import Inputs
-from hclf.labels import from_pairs, most_specific, pairs
+from hclf.labels import closures, from_pairs, most_specific, pairs
 from hclf.scorers.base import Candidates, Progress, Scored, silent
 from hclf.scorers.features import (
     ROW_NORM,
@@ -35,7 +35,7 @@ from hclf.scorers.features import (
 )
 from hclf.scorers.matching import MOST_WORDS, Matcher, Outline, log_scaled
 from hclf.scorers.one_vs_rest import LinearModel, Problem, Recipe, block_count, train_all
-from hclf.taxonomy import Taxonomy, distinct
+from hclf.taxonomy import Taxonomy, distinct, run_starts
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -251,7 +251,7 @@ class LinearScorer:
         trained = np.isin(parents, self.columns)
         self.edges: Ints = np.stack([position[trained], np.searchsorted(self.columns, parents[trained])])
         self.known: Ints = distinct(np.concatenate([rows.Y.indices.astype(np.int64), rows.text_columns]))
-        labels = _closed(taxonomy, rows.text_columns)
+        labels = closures(taxonomy, rows.text_columns)
 
         def centroids(of: Ints) -> csr_matrix[Any]:
             return _centroids(_below(rows.X[of], rows.of_texts), _below(rows.Y[of], labels), self.known)
@@ -276,7 +276,7 @@ class LinearScorer:
         """Return weights and biases of these columns."""
         of_models = np.isin(rows.text_columns, self.columns)
         X = _below(rows.X, rows.of_texts[of_models])
-        Y = _below(rows.Y, _closed(taxonomy, rows.text_columns[of_models]))
+        Y = _below(rows.Y, closures(taxonomy, rows.text_columns[of_models]))
         unknown = None if rows.unknown is None else csc_matrix(_resized(rows.unknown, Y.shape))
         problem = Problem(X, csc_matrix(Y), unknown)
         recipe = Recipe(
@@ -329,7 +329,7 @@ class LinearScorer:
     def _look_around(self, out: Floats) -> None:
         """Fill in the channels that compare a margin with others of the same document."""
         margin, relative, parent, child = out[0], out[4], out[5], out[6]
-        starts = np.flatnonzero(np.diff(self.levels, prepend=0))
+        starts = np.flatnonzero(run_starts(self.levels))
         best = np.maximum.reduceat(margin, starts, axis=1)
         np.subtract(margin, np.repeat(best, np.diff(starts, append=len(self.levels)), axis=1), out=relative)
         parent[:] = 1  # of a root: certain
@@ -339,7 +339,7 @@ class LinearScorer:
             (child, np.maximum, self.edges[::-1][:, np.argsort(self.edges[1], kind="stable")]),
         ):
             if len(of):
-                first = np.flatnonzero(np.diff(of, prepend=-1))
+                first = np.flatnonzero(run_starts(of))
                 into[:, of[first]] = reduce.reduceat(margin[:, source], first, axis=1)
 
     def get_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -440,8 +440,3 @@ def _below(upper: csr_matrix[Any], lower: csr_matrix[Any]) -> csr_matrix[Any]:
 
 def _resized(Y: csr_matrix[Any], shape: tuple[int, int]) -> csr_matrix[Any]:
     return from_pairs(*pairs(Y), shape=shape)
-
-
-def _closed(taxonomy: Taxonomy, columns: Ints) -> csr_matrix[Any]:
-    """Return a row for each column, with the column and its ancestors."""
-    return from_pairs(*taxonomy.close_pairs(np.arange(len(columns)), columns), shape=(len(columns), len(taxonomy)))

@@ -20,8 +20,8 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, vstack
 from sparse_dot_topn import sp_matmul_topn
 
-from hclf.labels import entries, from_pairs, pairs
-from hclf.taxonomy import Taxonomy, distinct
+from hclf.labels import closures, entries, from_pairs, pairs
+from hclf.taxonomy import Taxonomy, distinct, run_starts
 
 Ints = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -77,13 +77,11 @@ class Outline(NamedTuple):
     @classmethod
     def of(cls, taxonomy: Taxonomy) -> Self:
         """Return the outline of a taxonomy."""
-        n = len(taxonomy)
-        every = np.arange(n)
-        ancestors = from_pairs(*taxonomy.close_pairs(every, every), shape=(n, n)).astype(np.float32)
-        child = np.repeat(every, np.diff(taxonomy.parents.indptr))
-        above = np.arange(n)
-        above[child[::-1]] = taxonomy.parents.indices[::-1]
-        return cls(ancestors, above, taxonomy.is_leaf.astype(np.float32))
+        every = np.arange(len(taxonomy))
+        child, parent = taxonomy.parents.of_many(every)
+        above = every.copy()
+        above[child[::-1]] = parent[::-1]
+        return cls(closures(taxonomy, every).astype(np.float32), above, taxonomy.is_leaf.astype(np.float32))
 
 
 class Pairs(NamedTuple):
@@ -191,13 +189,13 @@ class Index:
         share = texts.data
         covered = share * np.sqrt(mass[rows] / self.mass[text])
         order = np.lexsort((-share, key))
-        first = order[_starts(key[order])]
+        first = order[run_starts(key[order])]
         by_text = key[first]
         most_covered = (
-            np.maximum.reduceat(covered[order], np.flatnonzero(_starts(key[order]))) if len(key) else covered
+            np.maximum.reduceat(covered[order], np.flatnonzero(run_starts(key[order]))) if len(key) else covered
         )
         official = order[self.phrases.official[text[order]]]
-        first_official = official[_starts(key[official])]
+        first_official = official[run_starts(key[official])]
 
         near = _top(_telling(_unit(X)), self.by_feature, listed, self.threads)
         near_rows, position = pairs(near)
@@ -434,7 +432,7 @@ def _listwise(design: csr_matrix[Any], rows: Ints, truth: NDArray[np.bool_], fea
 
     The first `features` weights are not negative. Several true candidates of a row share its probability.
     """
-    start = _starts(rows)
+    start = run_starts(rows)
     starts, group = np.flatnonzero(start), np.cumsum(start) - 1
     target = truth / np.add.reduceat(truth.astype(float), starts)[group]
     ridge = np.full(design.shape[1], PENALTY)
@@ -487,13 +485,6 @@ def _top(A: csr_matrix[Any], B: csr_matrix[Any], n: int, threads: int) -> csr_ma
     result = csr_matrix(sp_matmul_topn(A, B, top_n=min(n, B.shape[1]), n_threads=threads))
     result.sort_indices()
     return result
-
-
-def _starts(keys: Ints) -> NDArray[np.bool_]:
-    """Mark the first of every run of equal keys."""
-    start = np.ones(len(keys), dtype=bool)
-    start[1:] = keys[1:] != keys[:-1]
-    return start
 
 
 def _lookup(table: tuple[Ints, Any], keys: Ints, default: Any) -> Any:
