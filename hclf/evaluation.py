@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from hclf.errors import UsageError
-from hclf.labels import entries, pairs, subtract
-from hclf.metrics.ranking import as_scores, average_precision_macro, average_precision_micro
+from hclf.labels import pairs, subtract
+from hclf.metrics.ranking import average_precision_macro, average_precision_micro, ranked_lists_per_document
 from hclf.metrics.sets import (
     Counts,
     ScoreTable,
@@ -191,7 +191,6 @@ def evaluate(
     )
     train = None if train_counts is None else _per_node(taxonomy, train_counts)
     closed = prepare(taxonomy, truth, given, train_counts=train)
-    curves = {} if scores is None else _score_metrics(closed.true, scores)
     ranked = {} if scores is None else _document_rankings(closed.true, scores, k)
     answers = replace(closed, values=ranked)
     T, P = answers.true, answers.predicted
@@ -201,7 +200,7 @@ def evaluate(
     evaluation = Evaluation(
         metrics={
             **_set_metrics(T, P),
-            **curves,
+            **({} if scores is None else _score_metrics(T, scores)),
             **{name: mean(values[~np.isnan(values)]) for name, values in ranked.items()},
             **{f"{name}_known": value for name, value in _set_metrics(T, known).items() if name in KNOWN},
         },
@@ -302,31 +301,10 @@ def _score_metrics(T: csr_matrix[Any], scores: Any) -> dict[str, float]:
 
 
 def _document_rankings(true: csr_matrix[Any], scores: Any, ks: Sequence[int]) -> dict[str, Floats]:
-    """Return average precision, P@k and R@k of each document's ranked list; NaN where nothing is true.
-
-    Their means are those of `hclf.metrics.ranked_lists`, which says what they are.
-    """
-    if any(k < 1 for k in ks):
-        raise UsageError(f"k must be at least 1, not {min(ks)}")
-    stored, n = as_scores(scores), true.shape[0]
-    starts = stored.indptr.astype(np.int64)
-    row = np.repeat(np.arange(n), np.diff(starts))
-    order = np.lexsort((-stored.data, row))
-    hit = entries(true, row, stored.indices)[order]
-    row = row[hit]  # sorting has not moved rows
-    rank = np.flatnonzero(hit) - starts[row] + 1
-    found = np.arange(1, len(row) + 1) - np.searchsorted(row, row)
-    relevant = np.where(np.diff(true.indptr) > 0, np.diff(true.indptr), np.nan)
-
-    def by_document(which: NDArray[np.bool_], weights: Floats | None = None) -> Floats:
-        of = None if weights is None else weights[which]
-        return np.bincount(row[which], weights=of, minlength=n).astype(np.float64)
-
-    figures: dict[str, Floats] = {"map": by_document(rank > 0, found / rank) / relevant}
-    for k in ks:
-        within = by_document(rank <= k)
-        figures |= {f"p_at_{k}": within / k + 0 * relevant, f"r_at_{k}": within / relevant}
-    return figures
+    """Return the figures of each document's ranked list; NaN where nothing is true."""
+    lists = ranked_lists_per_document(true, scores, ks)
+    at_k = {f"{name}_at_{k}": by_k[k] for k in ks for name, by_k in (("p", lists.precision), ("r", lists.recall))}
+    return {"map": lists.average_precision, **at_k}
 
 
 def _add_intervals(evaluation: Evaluation, answers: Answers, samples: int, seed: int) -> None:

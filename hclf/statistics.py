@@ -683,8 +683,8 @@ def _bucket_text(rows: Sequence[Row], run: Sequence[int]) -> str:
     names = [str(rows[i]["train_count"]) for i in run]
     low, high = names[0].partition("-")[0], names[-1].partition("-")[2] or names[-1]
     if high.startswith(">"):
-        above = low if low.startswith(">") else f">{int(low) - 1}"
-        return f"with more than {above[1:]} training documents"
+        above = int(low[1:]) if low.startswith(">") else int(low) - 1
+        return f"with more than {above} training documents" if above else "with training documents"
     if low == "0":
         return "without training documents" if high == "0" else f"with at most {high} training documents"
     return f"with {low}–{high} training documents"

@@ -384,6 +384,8 @@ NAMES = ("0", "1-5", "6-20", "21-100", ">100")
          "the gain is in nodes with 1–20 training documents and with more than 100 training documents."),
         ([], [bucket(n, d) for n, d in zip(NAMES, (0.0, 0.0, 0.0, 0.02, 0.02), strict=True)],
          "the gain is in nodes with more than 20 training documents."),
+        ([], [bucket(n, d) for n, d in zip(NAMES, (0.0, 0.02, 0.02, 0.02, 0.02), strict=True)],
+         "the gain is in nodes with training documents."),
         ([], [bucket(n, 0.02) for n in NAMES], "the gain is in nodes with few and with many training documents."),
     ],
 )  # fmt: skip

@@ -61,10 +61,14 @@ def compare(
     models = _models(a, b, taxonomy)
     tree = _tree(models, taxonomy)
     gathered: list[Answers] = []
+    by_fields: dict[tuple[str, ...] | None, list[Document]] = {}  # what both read alike is read once
     for system, model in zip((a, b), models, strict=True):
-        seen = problems if not gathered else Problems(strict=strict)  # both read the same records: say so once
         wanted = field_names(fields) or (model[0].report_.get("fields") if model else None)
-        documents = read_labelled(gold, tree, seen, fields=wanted, **options)
+        key = tuple(wanted) if wanted else None
+        if key not in by_fields:
+            seen = Problems(strict=strict) if by_fields else problems  # the same records: say so once
+            by_fields[key] = read_labelled(gold, tree, seen, fields=wanted, **options)
+        documents = by_fields[key]
         gathered.append(_of_model(*model, documents) if model else _of_file(system, gold, documents, tree, problems))
     if train is not None:
         counts = _train_counts(train, tree, problems, field_names(fields), options)
