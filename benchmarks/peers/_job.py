@@ -19,8 +19,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from itertools import chain, pairwise
 from pathlib import Path
@@ -42,11 +42,13 @@ class Job:
         texts: of the training documents.
         label_sets: their labels, most specific ones, or closed if the settings say so and there are several; as
             positions in `columns`, the nodes in use.
+        figures: what `measured` found.
         nodes, parents, several, answers, top, threads: as in `task.json`.
     """
 
     def __init__(self, folder: Path, out: Path, settings: dict[str, Any]) -> None:
         self.folder, self.out, self.settings = folder, out, settings
+        self.figures: dict[str, float] = {}
         facts = json.loads((folder / "task.json").read_text(encoding="utf-8"))
         self.nodes: int = facts["nodes"]
         self.parents: list[int] = facts["parents"]
@@ -86,6 +88,30 @@ class Job:
         while self.parents[steps[-1]] >= 0:
             steps.append(self.parents[steps[-1]])
         return steps[::-1]
+
+    @contextmanager
+    def measured(self, step: str) -> Iterator[None]:
+        """Note the seconds and processor seconds that a step takes, and the peak memory at its end."""
+        cpu_began, began = cpu_seconds(), time.perf_counter()
+        yield
+        self.figures[f"{step}_s"] = time.perf_counter() - began
+        self.figures[f"{step}_mib"] = peak_memory_mib()
+        self.figures[f"{step}_cpu_s"] = cpu_seconds() - cpu_began
+
+    def finish(
+        self, packages: tuple[str, ...], *, labels: np.ndarray, scores: np.ndarray, **arrays: np.ndarray
+    ) -> None:
+        """Write `scores.npz`, labels as nodes, with whatever other arrays there are, and `result.json`."""
+        lists = {"labels": labels.astype(np.int32), "scores": scores.astype(np.float32)}
+        np.savez_compressed(self.out / "scores.npz", **lists, **arrays)
+        result = {
+            **self.figures,
+            "model_bytes": size_on_disk(self.out / "model"),
+            "train": len(self.train),
+            "test": len(self.test),
+            "versions": {"python": sys.version.split()[0], **{name: version(name) for name in packages}},
+        }
+        (self.out / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
 def top_of_dense(scores: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
@@ -166,39 +192,13 @@ def main(
     job = Job.from_command_line()
     folder = job.out / "model"
     folder.mkdir(parents=True, exist_ok=True)
-    cpu_began, began = cpu_seconds(), time.perf_counter()
-    model = fit(job)
-    fit_s, fit_mib = time.perf_counter() - began, peak_memory_mib()
-    fit_cpu_s = cpu_seconds() - cpu_began
+    with job.measured("fit"):
+        model = fit(job)
     save(model, folder)
     if load:
         del model
         model = load(folder, job)
     reset_peak_memory()
-    began = time.perf_counter()
-    labels, scores = predict(model, job)
-    predict_s = time.perf_counter() - began
-    predict_mib = peak_memory_mib()
-    nodes = np.where(labels >= 0, job.columns[labels], -1)
-    np.savez_compressed(job.out / "scores.npz", labels=nodes.astype(np.int32), scores=scores.astype(np.float32))
-    finish(
-        job,
-        fit_s=fit_s,
-        fit_cpu_s=fit_cpu_s,
-        fit_mib=fit_mib,
-        predict_s=predict_s,
-        predict_mib=predict_mib,
-        packages=packages,
-    )
-
-
-def finish(job: Job, *, packages: tuple[str, ...], **figures: float) -> None:
-    """Write `result.json`."""
-    result = {
-        **figures,
-        "model_bytes": size_on_disk(job.out / "model"),
-        "train": len(job.train),
-        "test": len(job.test),
-        "versions": {"python": sys.version.split()[0], **{name: version(name) for name in packages}},
-    }
-    (job.out / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    with job.measured("predict"):
+        labels, scores = predict(model, job)
+    job.finish(packages, labels=np.where(labels >= 0, job.columns[labels], -1), scores=scores)

@@ -6,14 +6,15 @@ that, by `rank`. As peers rank most specific labels of the training documents, s
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
-from _job import Job, cpu_seconds, finish, padded, peak_memory_mib, reset_peak_memory
+from _job import Job, padded, reset_peak_memory
 
 from hclf import HierarchicalClassifier, load_taxonomy
 from hclf.data import Document
+
+PACKAGES = ("hclf", "numpy", "scipy", "scikit-learn")
 
 
 def run() -> None:
@@ -21,35 +22,18 @@ def run() -> None:
     taxonomy = load_taxonomy(job.folder / "taxonomy.json")
     fields = [document["fields"] for document in job.train]
     labels = [[taxonomy.nodes[j] for j in document["labels"]] for document in job.train]
-    cpu_began, began = cpu_seconds(), time.perf_counter()
-    model = HierarchicalClassifier(taxonomy=taxonomy, n_jobs=job.threads, seed=0, **job.settings)
-    model.fit(fields, labels)
-    fit_s, fit_mib = time.perf_counter() - began, peak_memory_mib()
-    fit_cpu_s = cpu_seconds() - cpu_began
+    with job.measured("fit"):
+        model = HierarchicalClassifier(taxonomy=taxonomy, n_jobs=job.threads, seed=0, **job.settings)
+        model.fit(fields, labels)
     model.save(job.out / "model", force=True)
 
     documents = [Document(str(i), own["fields"]) for i, own in enumerate(job.test)]
     reset_peak_memory()
-    began = time.perf_counter()
-    predictions = list(model.predict_documents(documents))
-    predict_s, predict_mib = time.perf_counter() - began, peak_memory_mib()
+    with job.measured("predict"):
+        predictions = list(model.predict_documents(documents))
     pairs = [(i, taxonomy.index(node.id)) for i, p in enumerate(predictions) for node in p.labels]
     found, scores = ranked(model, taxonomy, job)
-    np.savez_compressed(
-        job.out / "scores.npz",
-        labels=found.astype(np.int32),
-        scores=scores,
-        sets=np.array(pairs, dtype=np.int32).reshape(-1, 2),
-    )
-    finish(
-        job,
-        fit_s=fit_s,
-        fit_cpu_s=fit_cpu_s,
-        fit_mib=fit_mib,
-        predict_s=predict_s,
-        predict_mib=predict_mib,
-        packages=("hclf", "numpy", "scipy", "scikit-learn"),
-    )
+    job.finish(PACKAGES, labels=found, scores=scores, sets=np.array(pairs, dtype=np.int32).reshape(-1, 2))
 
 
 def ranked(model: HierarchicalClassifier, taxonomy: Any, job: Job) -> tuple[np.ndarray, np.ndarray]:
