@@ -130,7 +130,7 @@ def slow_trim(name: str, dag: Dag, taxonomy: Taxonomy, row: np.ndarray, nodes: s
 
 
 @with_reference
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_decoded_sets_equal_a_slow_reference(name: str, options: dict[str, Any], data: Any) -> None:
     dag, taxonomy, scores = data.draw(scored(max_parents=MAX_PARENTS.get((name, not options), 3)))
@@ -146,7 +146,7 @@ def test_decoded_sets_equal_a_slow_reference(name: str, options: dict[str, Any],
 
 
 @with_reference
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_falling_thresholds_are_closed_or_pruned_and_counted(name: str, options: dict[str, Any], data: Any) -> None:
     dag, taxonomy, scores = data.draw(scored(max_parents=MAX_PARENTS.get((name, not options), 3)))
@@ -165,7 +165,7 @@ def test_falling_thresholds_are_closed_or_pruned_and_counted(name: str, options:
 
 
 @every_decoder
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_label_sets_are_closed_and_possible(name: str, options: dict[str, Any], data: Any) -> None:
     dag, taxonomy, scores = data.draw(scored())
@@ -179,7 +179,7 @@ def test_label_sets_are_closed_and_possible(name: str, options: dict[str, Any], 
 
 
 @every_decoder
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_a_document_does_not_depend_on_its_batch(name: str, options: dict[str, Any], data: Any) -> None:
     _, taxonomy, scores = data.draw(scored())
@@ -190,6 +190,7 @@ def test_a_document_does_not_depend_on_its_batch(name: str, options: dict[str, A
     assert (together == np.concatenate(alone)).all()
 
 
+@settings(max_examples=50)
 @given(scored(max_parents=1))
 def test_on_a_tree_a_path_has_one_node_a_level_and_can_be_made_to_reach_a_leaf(
     case: tuple[Dag, Taxonomy, np.ndarray],
@@ -208,6 +209,7 @@ def test_on_a_tree_a_path_has_one_node_a_level_and_can_be_made_to_reach_a_leaf(
             assert not to_leaf or not ends or not dag.below(ends.pop())
 
 
+@settings(max_examples=50)
 @given(scored(max_parents=1))
 def test_a_path_stops_where_thresholds_say_and_may_not_start(case: tuple[Dag, Taxonomy, np.ndarray]) -> None:
     _, taxonomy, scores = case
@@ -245,6 +247,7 @@ def test_the_path_with_the_best_root_wins_over_the_best_leaf_elsewhere() -> None
     assert as_sets(taxonomy, decode(taxonomy, scores, np.zeros(2), make_decoder("path"))[0]) == [{"a", "x"}]
 
 
+@settings(max_examples=50)
 @given(scored(), st.integers(1, 4))
 def test_top_k_gives_k_leaves_whatever_they_score(case: tuple[Dag, Taxonomy, np.ndarray], k: int) -> None:
     dag, _, scores = case
@@ -320,6 +323,7 @@ def test_limits_hold(data: Any) -> None:
             assert sum(taxonomy.levels[taxonomy.index(n)] == level for n in found) <= most
 
 
+@settings(max_examples=50)
 @given(scored(max_parents=1))
 def test_one_root_and_exclusive_children_make_a_path(case: tuple[Dag, Taxonomy, np.ndarray]) -> None:
     _, taxonomy, scores = case
@@ -393,7 +397,7 @@ def closed_below(dag: Dag, nodes: set[str]) -> set[str]:
 
 
 @every_decoder
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_no_decoder_selects_what_is_not_allowed(name: str, options: dict[str, Any], data: Any) -> None:
     dag, taxonomy, scores = data.draw(scored())
