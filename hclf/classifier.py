@@ -1,8 +1,8 @@
 """`HierarchicalClassifier`: documents and label sets in, closed label sets out, scikit-learn habits kept.
 
-    fit       inputs -> labels (closure) -> folds -> scorer.fit -> held-out scores -> calibration
-              -> coherent -> thresholds.tune -> scorer fitted again on everything
-    predict   inputs -> scorer.score -> calibration -> prior -> coherent -> decode
+    fit       inputs -> labels (closure) -> folds -> scorer.fit -> held-out scores -> fusion
+              -> coherent -> calibration -> thresholds.tune -> scorer fitted again on everything
+    predict   inputs -> scorer.score -> fusion -> prior -> coherent -> calibration -> operating point
 
 Validation, `predict` and `evaluate` run the same batch loop, so memory goes with the batch.
 """
@@ -22,6 +22,7 @@ from scipy.sparse import csr_matrix, vstack
 from sklearn.base import BaseEstimator
 
 from hclf.bundle import Bundle, read_bundle, read_manifest, write_bundle
+from hclf.calibration import METHODS, LevelCalibration
 from hclf.data import Document, LabelResolver, Prediction, ScoredNode, split_indices, text_groups
 from hclf.data.texts import normalised
 from hclf.decoders import Closure, Decoder, default_decoder, make_decoder
@@ -43,12 +44,23 @@ from hclf.inputs import (
     without_words,
 )
 from hclf.labels import close, entries, from_pairs, label_matrix, label_sets, most_specific, pairs, partial_depth
-from hclf.operating import DEFAULT, OperatingPoint, check_name, find_point, permitted_nodes
+from hclf.operating import (
+    DEFAULT,
+    OperatingPoint,
+    check_name,
+    find_point,
+    guaranteed_point,
+    new_point,
+    permitted_nodes,
+    precision_of,
+    promising_point,
+    tuned_point,
+)
 from hclf.registry import load_taxonomy
 from hclf.scorers import Scorer, scorer_class
 from hclf.scorers.base import Candidates, Progress, Scored, silent
 from hclf.taxonomy import CoherenceMethod, Taxonomy, distinct, spread
-from hclf.thresholds import Search, Thresholds, parse_goal, tune
+from hclf.thresholds import Search, Thresholds, parse_goal
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -60,18 +72,19 @@ BATCH_NUMBERS = 12_000_000  # scores held at once for one batch (48 MB a matrix)
 SMALL = 1_500  # up to so many documents, held-out scores come from cross-validation: one part would be too few
 FOLDS = 5
 HELD_OUT, MOST_HELD_OUT = 0.15, 5_000  # of the documents; more make calibration and thresholds no better
-NOT_TUNED = Thresholds((), "none", None, "none")
+BEST_PATH = new_point("best-path", "path", {"to_leaf": True}, "where there is no answer")
 FEWEST = 10  # documents below which nothing can be held out
 CHOICES = {
     "coherence": ("max", "min", "isotonic"),
     "search": ("exact", "grid"),
     "closure": ("ancestors", "prune"),
     "partial_labels": ("unknown", "negative"),
+    "calibrate": ("auto", "none", *METHODS),
 }
 
 
 class Scores(NamedTuple):
-    """One batch of scores (n, nodes): of which documents, coherent, and as they were before coherence."""
+    """One batch of scores (n, nodes): of which documents, coherent and calibrated, and before either."""
 
     rows: slice
     values: Floats
@@ -80,11 +93,12 @@ class Scores(NamedTuple):
 
 @dataclass(slots=True)
 class Model:
-    """A fitted scorer with what turns its channels into coherent scores."""
+    """A fitted scorer with what belongs to it; `calibration` None: coherent scores are left as they are."""
 
     scorer: Scorer
     prior: Prior
     levels: Ints
+    calibration: LevelCalibration | None = None
 
 
 class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
@@ -98,10 +112,13 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         scorer: a name in `hclf.scorers.SCORERS`.
         scorer_options: keyword arguments of the scorer, such as `{"C": 0.5, "field_weights": {...}}`.
         coherence: `max`, `min` or `isotonic`; see `Taxonomy.coherent`.
-        decoder: `threshold`, `path`, `top-k`, or `auto`: chosen from the training labels; `decoder_reason_` says
-            why.
+        calibrate: how coherent scores are calibrated: one of `hclf.calibration.METHODS`, `none`, or `auto`: for each
+            level what suits held-out documents best.
+        decoder: a name in `hclf.decoders.DECODERS`, or `auto`: chosen from the training labels; `decoder_reason_`
+            says why.
         decoder_options: keyword arguments of the decoder, such as `{"k": 3}` or `{"to_leaf": True}`.
-        goal: what thresholds are tuned for: `hf`, `hf_example`, `macro_f1`, `exact_match` or `precision>=0.9`.
+        goal: what thresholds are tuned for: `hf`, `hf_example`, `macro_f1`, `exact_match`, `precision>=0.9`, …; see
+            `hclf.thresholds.tune`.
         search: `exact`, or `grid` for 0.30, 0.35, …, 0.70.
         per_level: False ties all levels to one threshold.
         thresholds: fixed thresholds instead of tuned ones: one number, or one a level from the top.
@@ -114,7 +131,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         taxonomy_, classes_: the taxonomy and its node ids, in column order.
-        scorer_, calibration_, candidate_calibration_: what was learned.
+        scorer_, calibration_, candidate_calibration_, level_calibration_: what was learned; the last is None
+            without calibration of coherent scores.
         operating_points_: by name; `default` is what `fit` tunes. thresholds_, decoder_, decoder_reason_ are its.
         counts_: (nodes,) closed training documents of each node.
         report_: what happened in fit, as plain values.
@@ -127,6 +145,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         scorer: str = "linear",
         scorer_options: Mapping[str, Any] | None = None,
         coherence: CoherenceMethod = "max",
+        calibrate: str = "auto",
         decoder: str = "auto",
         decoder_options: Mapping[str, Any] | None = None,
         goal: str = "hf",
@@ -140,7 +159,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         seed: int = 0,
     ) -> None:
         self.taxonomy, self.scorer, self.scorer_options = taxonomy, scorer, scorer_options
-        self.coherence, self.decoder, self.decoder_options = coherence, decoder, decoder_options
+        self.coherence, self.calibrate = coherence, calibrate
+        self.decoder, self.decoder_options = decoder, decoder_options
         self.goal, self.search, self.per_level, self.thresholds = goal, search, per_level, thresholds
         self.closure, self.partial_labels, self.flat = closure, partial_labels, flat
         self.n_jobs, self.seed = n_jobs, seed
@@ -171,7 +191,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         Y = self._labelled(inputs, y)
         if not Y.nnz:
             raise DataError("no training document has a label")
-        decoder, name, reason = self._choose_decoder(most_specific(self.taxonomy_, Y))
+        decoder, reason = self._choose_decoder(most_specific(self.taxonomy_, Y))
         unknown = self._unknown(Y)
         self.counts_ = np.bincount(Y.indices, minlength=len(self.taxonomy_)).astype(np.int64)
 
@@ -183,10 +203,12 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         recall = self._calibrate(held_out, inputs, Y, unknown)
         true, scores = self._held_out_scores(held_out, inputs, Y)
         del held_out
-        point = OperatingPoint(DEFAULT, decoder, name, NOT_TUNED, self.closure, {"decoder_reason": reason})
+        self.level_calibration_, scores = self._calibrate_levels(true, scores)
+        options = {} if self.flat else dict(self.decoder_options or {})
+        point = new_point(DEFAULT, decoder, options, reason, self.closure)
         self.operating_points_ = {DEFAULT: self._tuned(point, true, scores)}
-        self._one_label = name == "path"
-        self._model = self._fit_model(inputs, Y, unknown, progress)
+        self._one_label = decoder == "path"
+        self._model = replace(self._fit_model(inputs, Y, unknown, progress), calibration=self.level_calibration_)
         self._features = inputs.shape[1] if isinstance(inputs, csr_matrix) else None
         self.scorer_ = self._model.scorer
         held_out_documents = sum(len(test) for _, test in folds)
@@ -198,8 +220,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Learn from more documents, or changed texts of nodes: only the nodes they are about are trained again.
 
-        Calibration and thresholds stay as they are (`tune` renews the thresholds). Fit with
-        `scorer_options={"updatable": True}`, which keeps the training documents' features with the model.
+        Calibration and operating points stay as they are, but what a point promised is void (`tune` renews them).
+        Fit with `scorer_options={"updatable": True}`, which keeps the training documents' features with the model.
 
         Args:
             X, y: the new documents and their labels, as in `fit`; may be empty.
@@ -225,10 +247,16 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             progress=progress,
         )
         self.taxonomy_, self.scorer_ = now, scorer
+        self.operating_points_ = {
+            name: point.without_guarantee("the model was updated afterwards")
+            for name, point in self.operating_points_.items()
+        }
         self.counts_ = self.counts_ + np.bincount(Y.indices, minlength=len(self.taxonomy_))
         self.report_ |= self._report(self.report_["held_out"])
         self.report_ |= {what: self.report_[what] + count for what, count in _tally(inputs, Y).items()}
-        self._model = self._model_of(scorer, self.counts_, self.report_["documents"])
+        self._model = replace(
+            self._model_of(scorer, self.counts_, self.report_["documents"]), calibration=self.level_calibration_
+        )
         return self
 
     def _changed(self, taxonomy: Taxonomy) -> Ints:
@@ -316,15 +344,13 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
                 raise DataError(error.message, row=row) from None
         return label_matrix(self.taxonomy_, ids, closed=False)
 
-    def _choose_decoder(self, specific: csr_matrix[Any]) -> tuple[Decoder, str, str]:
-        """Return the decoder for training labels, its name, and why it is that one."""
-        name, reason = self.decoder, "as asked"
+    def _choose_decoder(self, specific: csr_matrix[Any]) -> tuple[str, str]:
+        """Return the name of the decoder for training labels, and why it is that one."""
         if self.flat:
-            name, reason = "threshold", "flat baseline"
-        elif name == "auto":
-            name, reason = default_decoder(self.taxonomy_, specific)
-        options = {} if self.flat else dict(self.decoder_options or {})
-        return make_decoder(name, **options), name, reason
+            return "threshold", "flat baseline"
+        if self.decoder == "auto":
+            return default_decoder(self.taxonomy_, specific)
+        return self.decoder, "as asked"
 
     def _folds(self, Y: csr_matrix[Any], inputs: Inputs) -> list[tuple[Ints, Ints]]:
         """Return (train, held out) rows: one part, or for few documents every part of a cross-validation."""
@@ -432,6 +458,17 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             return Y[:0], csr_matrix(Y[:0], dtype=np.float32)
         return Y[np.concatenate(rows)], csr_matrix(vstack(scores))
 
+    def _calibrate_levels(
+        self, true: csr_matrix[Any], scores: csr_matrix[Any]
+    ) -> tuple[LevelCalibration | None, csr_matrix[Any]]:
+        """Learn to calibrate coherent scores; return also those of these documents, each as one not learned from."""
+        if self.calibrate == "none" or self.flat or not true.shape[0]:
+            return None, scores
+        method: Any = self.calibrate
+        return LevelCalibration.cross_fit(
+            self.taxonomy_, true, scores, unknown=self._unknown(true), method=method, seed=self.seed
+        )
+
     def _tuned(
         self,
         point: OperatingPoint,
@@ -442,23 +479,22 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         search: Search | None = None,
         per_level: bool | None = None,
     ) -> OperatingPoint:
-        """Return a point with thresholds for its decoder; None: as the parameters say."""
-        depth = self.taxonomy_.depth
-        if not point.decoder.cut:
-            thresholds = Thresholds((0.0,) * depth, "none", None, "none")
-        elif self.thresholds is not None and goal is None:
+        """Return a point tuned; None: as the parameters say."""
+        if self.thresholds is not None and goal is None and point.decoder.cut:
             fixed = self._fixed_thresholds()
-            thresholds = Thresholds((*fixed, *fixed[-1:] * (depth - len(fixed))), "fixed", None, "fixed")
-        else:
-            thresholds = tune(
-                true,
-                point.candidates(self.taxonomy_, scores),
-                self.taxonomy_.levels,
-                goal=goal or self.goal,
-                search=search or self.search,
-                per_level=(self.per_level if per_level is None else per_level) and not self.flat,
-            )
-        return replace(point, thresholds=thresholds, about={**point.about, "documents": true.shape[0]})
+            values = (*fixed, *fixed[-1:] * (self.taxonomy_.depth - len(fixed)))
+            about = {**point.about, "documents": true.shape[0]}
+            return replace(point, thresholds=Thresholds(values, "fixed", None, "fixed"), about=about)
+        return tuned_point(
+            point,
+            self.taxonomy_,
+            true,
+            scores,
+            goal=goal or self.goal,
+            search=search or self.search,
+            per_level=(self.per_level if per_level is None else per_level) and not self.flat,
+            seed=self.seed,
+        )
 
     def _fixed_thresholds(self) -> tuple[float, ...]:
         fixed = tuple(np.atleast_1d(np.asarray(self.thresholds, dtype=float)).tolist())
@@ -526,7 +562,9 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             of, columns, channels = scored.candidates
             levels = self.taxonomy_.levels[columns]
             scores[of, columns] = self.candidate_calibration_.probabilities(channels, levels)
-        return Scores(rows, scores if self.flat else self.taxonomy_.coherent(scores, self.coherence), scores)
+        coherent = scores if self.flat else self.taxonomy_.coherent(scores, self.coherence)
+        calibrated = coherent if model.calibration is None else model.calibration.apply(coherent)
+        return Scores(rows, calibrated, scores)
 
     def _fitted(self) -> Model:
         if not hasattr(self, "_model"):
@@ -660,6 +698,45 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             )
         )
 
+    def triage(
+        self, documents: Iterable[Document], precision: float, *, guess: str = DEFAULT
+    ) -> Iterator[tuple[bool, Prediction]]:
+        """Yield for each document, in order, whether it can be answered unseen, and the answer or the best guess.
+
+        It can where the operating point that promises the precision has an answer, and that is what it gets. Others
+        get what the point `guess` answers, or the best path where that has no answer either.
+
+        Args:
+            documents: read as they are needed.
+            precision: wanted; `tune(..., confidence=0.9)` makes a point that promises it.
+            guess: name of an operating point.
+
+        Raises:
+            NotFittedError: fit or load first.
+            UsageError: no point promises the precision, or no point is named `guess`.
+        """
+        self._fitted()
+        sure = promising_point(self.operating_points_, precision)
+        points = (sure, find_point(self.operating_points_, guess), BEST_PATH)
+        return (
+            answer
+            for batch, inputs, scores in self._scored_documents(documents)
+            for answer in self._triaged(batch, inputs, scores, points)
+        )
+
+    def _triaged(
+        self, documents: Sequence[Document], inputs: Inputs, scores: Scores, points: Sequence[OperatingPoint]
+    ) -> Iterator[tuple[bool, Prediction]]:
+        """Yield whether the first point answers a document, and the answer of the first point that does."""
+        Y = self._decode(scores, inputs, points[0])
+        sure = np.diff(Y.indptr) > 0
+        for point in points[1:]:
+            (rows, columns), (more, of_more) = pairs(Y), pairs(self._decode(scores, inputs, point))
+            new = (np.diff(Y.indptr) == 0)[more]
+            rows, columns = np.concatenate([rows, more[new]]), np.concatenate([columns, of_more[new]])
+            Y = from_pairs(rows, columns, (Y.shape[0], Y.shape[1]))
+        yield from zip(sure.tolist(), self._predictions(documents, inputs, scores.values, Y), strict=True)
+
     def _scored_documents(self, documents: Iterable[Document]) -> Iterator[tuple[list[Document], Inputs, Scores]]:
         model = self._fitted()
 
@@ -695,11 +772,11 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         inputs = self._read(X)
         point = find_point(self.operating_points_, operating_point)
         true = close(self.taxonomy_, self._labelled(inputs, y))
-        predicted, scores, violations = [], [], 0
+        predicted, scores, violations = [], [], []
         for batch in self._batches(inputs):
             predicted.append(self._decode(batch, inputs, point))
             scores.append(sparse_scores(batch.values))
-            violations += int(self.taxonomy_.violations(batch.before).sum())
+            violations.append(self.taxonomy_.violations(batch.before))
         if not predicted:
             raise DataError("no documents to evaluate")
         return evaluate(
@@ -707,7 +784,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             true,
             csr_matrix(vstack(predicted)),
             scores=csr_matrix(vstack(scores)),
-            violations=violations,
+            violations=np.concatenate(violations),
             train_counts=self.counts_,
         )
 
@@ -726,6 +803,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         decoder_options: Mapping[str, Any] | None = None,
         search: Search | None = None,
         per_level: bool | None = None,
+        confidence: float | None = None,
+        calibrate: bool = False,
     ) -> Self:
         """Make an operating point, or set one anew, on documents not trained on; nothing is trained.
 
@@ -734,38 +813,81 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             name: of the point.
             goal, search, per_level: as in the constructor; None: as given there, fixed `thresholds` too.
             decoder, decoder_options: as in the constructor; None: the decoder of the default point.
+            confidence: with a goal `precision>=P`: answer only as deep as is safe, so that new documents of the same
+                kind are answered at that precision with this confidence; see `hclf.guarantees`. `decoder_options`
+                are then those of `guarantee`. What lies below a label and is not labelled counts as wrong, as it does
+                in the headline figures of `evaluate`.
+            calibrate: learn the calibration of scores anew, too. What other points were tuned on is then no more:
+                they are dropped.
 
         Raises:
-            NotFittedError, DataError, UsageError: as in `fit`; or a name that will not do.
+            NotFittedError, DataError, UsageError: as in `fit`; or options that do not go together.
         """
         self._fitted()
-        point = self._point_to_tune(name, decoder, decoder_options)
-        if goal is not None:
-            parse_goal(goal)
+        point = self._point_to_tune(name, goal, decoder, decoder_options, confidence)
+        if calibrate and name != DEFAULT:
+            raise UsageError("calibrating changes the scores of every point: tune the default one with it")
+        if calibrate and confidence is not None:
+            raise UsageError("a guarantee needs documents on which nothing was fitted: calibrate on others, before")
         inputs = self._read(X)
         true = self._labelled(inputs, y)
-        scores = [sparse_scores(batch.values) for batch in self._batches(inputs)]
-        if not scores or not true.nnz:
+        model = replace(self._model, calibration=None) if calibrate else self._model
+        parts = [sparse_scores(batch.values) for batch in self._batches(inputs, model)]
+        if not parts or not true.nnz:
             raise DataError("no labelled documents to tune on")
-        options: dict[str, Any] = {"goal": goal, "search": search, "per_level": per_level}
-        tuned = self._tuned(point, true, csr_matrix(vstack(scores)), **options)
-        self.operating_points_ = {**self.operating_points_, name: tuned}
+        scores = csr_matrix(vstack(parts))
+        calibration, others = self.level_calibration_, self.operating_points_
+        if calibrate:
+            calibration, scores = self._calibrate_levels(true, scores)
+            others = {}
+        if confidence is None:
+            tuned = self._tuned(point, true, scores, goal=goal, search=search, per_level=per_level)
+        else:
+            options = {"path": self._one_label, **(decoder_options or {})}
+            tuned = guaranteed_point(
+                name,
+                goal or self.goal,
+                self.taxonomy_,
+                true,
+                scores,
+                confidence=confidence,
+                seed=self.seed,
+                **options,
+            )
+        self.level_calibration_, self._model = calibration, replace(self._model, calibration=calibration)
+        self.operating_points_ = {**others, name: tuned}
         if name == DEFAULT:
             self.report_ |= tuned.report | {"held_out": true.shape[0]}
         return self
 
-    def _point_to_tune(self, name: str, decoder: str | None, options: Mapping[str, Any] | None) -> OperatingPoint:
-        """Return a point of this name that still lacks its thresholds."""
+    def _point_to_tune(
+        self,
+        name: str,
+        goal: str | None,
+        decoder: str | None,
+        options: Mapping[str, Any] | None,
+        confidence: float | None,
+    ) -> OperatingPoint:
+        """Return a point of this name that still lacks its thresholds; refuse what does not go together."""
         check_name(name)
-        default = replace(self._default_point, name=name, closure=self.closure)
-        if decoder is None:
-            if options:
-                raise UsageError("decoder options need a decoder that is named")
-            return default
-        if self.flat:
+        precision = None if goal is None else precision_of(goal)
+        if self.flat and (decoder is not None or confidence is not None):
             raise UsageError("a flat model has the threshold decoder only")
-        made = make_decoder(decoder, **dict(options or {}))
-        return replace(default, decoder=made, decoder_name=decoder, about={"decoder_reason": "as asked"})
+        default = replace(self._default_point, name=name, closure=self.closure)
+        if confidence is not None:
+            if decoder not in (None, "safe-depth"):
+                raise UsageError(f"what promises a precision is the decoder safe-depth, not {decoder!r}")
+            return default
+        if decoder is None and options:
+            raise UsageError("decoder options need a decoder that is named")
+        if decoder is not None:
+            options = dict(options or {})
+            if decoder == "safe-depth" and precision is not None:
+                options.setdefault("precision", precision)
+            default = new_point(name, decoder, options, "as asked", self.closure)
+        if goal is not None and not default.decoder.cut and default.decoder_name != "safe-depth":
+            raise UsageError(f"decoder {default.decoder_name!r} has no thresholds to tune for {goal}")
+        return default
 
     # -- save and load -----------------------------------------------------------------------------------------
 
@@ -790,6 +912,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             "operating_points": {name: point.to_dict() for name, point in self.operating_points_.items()},
             "calibration": self.calibration_.to_dict(),
             "candidate_calibration": self.candidate_calibration_.to_dict(),
+            "level_calibration": self.level_calibration_ and self.level_calibration_.to_dict(),
             "features": self._features,
             "one_label": self._one_label,
             "report": self.report_,
@@ -821,11 +944,12 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     @classmethod
     def _from_bundle(cls, bundle: Bundle, prefix: str, path: str | Path) -> Self:
         try:
-            return cls._rebuilt(bundle, prefix)
+            with np.errstate(invalid="raise"):  # numbers that are none
+                return cls._rebuilt(bundle, prefix)
         except KeyError as error:
             why = f"damaged, or another version of hclf made it: it lacks {error}"
             raise BundleError(f"{path} is {why}; train it anew") from error
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise BundleError(f"{path} is damaged: {type(error).__name__} {error}") from error
 
     @classmethod
@@ -839,12 +963,15 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         model._one_label = manifest["one_label"]
         model.calibration_ = Calibration.from_dict(manifest["calibration"])
         model.candidate_calibration_ = Calibration.from_dict(manifest["candidate_calibration"])
+        calibration = manifest["level_calibration"]
+        model.level_calibration_ = calibration and LevelCalibration.from_dict(model.taxonomy_, calibration)
         model._features = None if manifest["features"] is None else int(manifest["features"])
         model.report_ = manifest["report"]
         config, arrays = bundle.parts[f"{prefix}{model.scorer}"]
         model.counts_ = arrays["counts"]
         model.scorer_ = scorer_class(model.scorer).from_state(config, arrays)
-        model._model = model._model_of(model.scorer_, model.counts_, model.report_["documents"])
+        fitted = model._model_of(model.scorer_, model.counts_, model.report_["documents"])
+        model._model = replace(fitted, calibration=model.level_calibration_)
         return model
 
 

@@ -252,7 +252,7 @@ def test_what_a_decoder_without_thresholds_is_said_to_reach_is_what_it_reaches(
 def test_every_coherence_method_gives_coherent_scores(
     coherence: Any, pets: Sample, more_pets: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = fit(pets, coherence=coherence)
+    model = fit(pets, coherence=coherence, calibrate="none")
     scores = model.predict_proba(more_pets.X)
     with monkeypatch.context() as patch:
         patch.setattr(Taxonomy, "coherent", lambda self, scores, method: scores)

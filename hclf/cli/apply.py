@@ -13,6 +13,9 @@ from hclf.cli.records import field_names, read_labelled, say_problems
 from hclf.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hclf.data import Prediction
     from hclf.evaluation import Evaluation
     from hclf.taxonomy import Taxonomy
 
@@ -33,6 +36,14 @@ def predict(
         list[str] | None, typer.Option("--deny", metavar="NODE", help="Never answer in this subtree; may repeat.")
     ] = None,
     show: Annotated[int, typer.Option("--show", min=0, help="Draw the first N answers as trees instead.")] = 0,
+    auto_precision: Annotated[
+        float | None,
+        typer.Option(
+            "--auto-precision",
+            help="Write two files: OUT with what can be applied unseen at this precision, and OUT with .review "
+            "before the suffix with best guesses for the other records.",
+        ),
+    ] = None,
     fields: opt.Fields = "",
     id_field: opt.IdField = "id",
     input_format: opt.InputFormat = None,
@@ -49,6 +60,8 @@ def predict(
     from hclf.data import Problems, open_predictions, read_documents
 
     guard_output(output, force)
+    review = None if auto_precision is None else _review_beside(output, bool(show or allow or deny))
+    guard_output(review, force)
     loaded = HierarchicalClassifier.load(model)
     problems = Problems(strict=strict)
     reader = read_documents(
@@ -58,6 +71,13 @@ def predict(
         format=input_format,
         problems=problems,
     )
+    if auto_precision is not None and review is not None:
+        triaged = progress(loaded.triage(reader, auto_precision, guess=operating_point), "predicting")
+        written = _write_both(triaged, (output, review), format=format, deepest_only=deepest_only)
+        say_problems(problems)
+        note(f"{written[0]:,} documents ({written[0] / max(sum(written), 1):.1%}) answered: {output}")
+        note(f"{written[1]:,} documents to review, with best guesses: {review}")
+        return
     documents = islice(reader, show) if show else reader
     answers = loaded.predict_documents(
         documents, operating_point=operating_point, allow=allow or None, deny=deny or None
@@ -77,6 +97,30 @@ def predict(
     say_problems(problems)
     unseen = f"; {cold:,} cold-start (a most specific label has no training document)" if cold else ""
     note(f"{writer.written:,} documents; {unknown:,} unknown (nothing passed its threshold){unseen}")
+
+
+def _review_beside(output: str, otherwise: bool) -> str:
+    """Return the name of the second file of --auto-precision."""
+    if output == "-":
+        raise UsageError("--auto-precision writes two files: name one with -o")
+    if otherwise:
+        raise UsageError("--auto-precision goes with none of --show, --allow and --deny: what is promised is of all")
+    path = Path(output)
+    packed = path.suffix == ".gz"
+    stem = path.with_suffix("") if packed else path
+    return str(stem.with_name(f"{stem.stem}.review{stem.suffix}{'.gz' if packed else ''}"))
+
+
+def _write_both(
+    triaged: Iterable[tuple[bool, Prediction]], files: tuple[str, str], **options: Any
+) -> tuple[int, int]:
+    """Write answers to the first file and the rest to the second; return how many each."""
+    from hclf.data import open_predictions
+
+    with open_predictions(files[0], **options) as answers, open_predictions(files[1], **options) as rest:
+        for sure, prediction in triaged:
+            (answers if sure else rest).write(prediction)
+    return answers.written, rest.written
 
 
 def evaluate(

@@ -53,10 +53,14 @@ def train(
     node_texts: Annotated[
         bool, typer.Option("--node-texts/--no-node-texts", help="Names and synonyms of nodes are training data.")
     ] = True,
-    decoder: Annotated[str, typer.Option("--decoder", help="auto, threshold, path or top-k.")] = "auto",
+    decoder: Annotated[str, typer.Option("--decoder", help=f"auto, {opt.DECODERS}.")] = "auto",
+    decoder_option: opt.DecoderOption = None,
     k: opt.K = None,
     to_leaf: opt.ToLeaf = False,
     coherence: Annotated[str, typer.Option("--coherence", help="max, min or isotonic.")] = "max",
+    calibrate: Annotated[
+        str, typer.Option("--calibrate", help="Calibrate coherent scores: auto, none, or a method for all levels.")
+    ] = "auto",
     goal: opt.Goal = "hf",
     grid: opt.Grid = False,
     one_threshold: opt.Global = False,
@@ -93,8 +97,9 @@ def train(
         "scorer": scorer,
         "scorer_options": {"C": C, "exact": exact, "node_texts": node_texts, "field_weights": weights},
         "coherence": coherence,
+        "calibrate": calibrate,
         "decoder": decoder,
-        "decoder_options": _decoder_options(k, to_leaf),
+        "decoder_options": _decoder_options(decoder_option, k, to_leaf),
         "goal": goal,
         "search": "grid" if grid else "exact",
         "per_level": not one_threshold,
@@ -130,8 +135,19 @@ def train(
         _say_report(model, output)
 
 
-def _decoder_options(k: int | None, to_leaf: bool) -> dict[str, Any] | None:
-    given = {"k": k, "to_leaf": to_leaf or None}
+def _decoder_options(pairs: list[str] | None, k: int | None, to_leaf: bool) -> dict[str, Any] | None:
+    """Return the options of a decoder; values are read as YAML: numbers, `true`, `[1, 3]`, words."""
+    import yaml
+
+    given: dict[str, Any] = {"k": k, "to_leaf": to_leaf or None}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        try:
+            given[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals:
+            raise UsageError(f"--decoder-option: {pair!r} is not NAME=VALUE, such as at_most=[1,3]")
     return {name: value for name, value in given.items() if value is not None} or None
 
 
@@ -147,7 +163,9 @@ def _say_report(model: HierarchicalClassifier, output: Path) -> None:
     note(f"decoder: {report['decoder']} ({report['decoder_reason']})")
     note("thresholds by level: " + "  ".join(f"{t:.2f}" for t in report["thresholds"]))
     if achieved is not None:
-        note(f"{goal} {achieved:.3f} on {report['held_out']:,} held-out documents (optimistic: tuned on them)")
+        expected = report["expected_on_new"]
+        new = "" if expected is None else f"; {expected:.3f} expected on new ones"
+        note(f"{goal} {achieved:.3f} on {report['held_out']:,} held-out documents (optimistic: tuned on them){new}")
     note(f"model: {output}")
 
 
@@ -170,14 +188,19 @@ def tune(
         typer.Option("--output", "-o", metavar="MODEL", help="Where to write; in place with -f."),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Of the operating point to make, or to set anew.")] = "default",
-    goal: opt.Goal = "hf",
+    goal: opt.TuneGoal = None,
+    confidence: opt.Confidence = None,
     decoder: Annotated[
-        str | None, typer.Option("--decoder", help="threshold, path or top-k; default: as the default point.")
+        str | None, typer.Option("--decoder", help=f"{opt.DECODERS}; default: as the default point.")
     ] = None,
+    decoder_option: opt.DecoderOption = None,
     k: opt.K = None,
     to_leaf: opt.ToLeaf = False,
     grid: opt.Grid = False,
     one_threshold: opt.Global = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Learn the calibration of scores anew; other points are dropped.")
+    ] = False,
     fields: opt.Fields = "",
     label_field: opt.LabelField = "labels",
     id_field: opt.IdField = "id",
@@ -191,7 +214,11 @@ def tune(
     Example: hclf tune models/products examples/products/test.jsonl --goal 'precision>=0.95' -o models/sure
 
     Example: hclf tune models/products examples/products/test.jsonl --name audit --goal 'precision>=0.98' -f
-    """
+
+    Example: hclf tune models/products examples/products/test.jsonl --name sure --goal 'precision>=0.9' --confidence 0.9 -f
+
+    Example: hclf predict models/products examples/products/test.jsonl --auto-precision 0.9 -o sure.jsonl
+    """  # noqa: E501
     from hclf.bundle import check_target
     from hclf.classifier import HierarchicalClassifier
     from hclf.data import Problems
@@ -217,9 +244,11 @@ def tune(
         name=name,
         goal=goal,
         decoder=decoder,
-        decoder_options=_decoder_options(k, to_leaf),
+        decoder_options=_decoder_options(decoder_option, k, to_leaf),
         search="grid" if grid else "exact",
         per_level=not one_threshold,
+        confidence=confidence,
+        calibrate=calibrate,
     )
     loaded.save(target, force=force, baseline=flat)
     point = loaded.operating_points_[name]
@@ -227,18 +256,27 @@ def tune(
         print_json({"model": str(target), "operating_point": name, **loaded.report_, **point.report})
     else:
         note(f"operating point {name}: {_point_in_words(point.to_dict())}")
+        if point.guarantee:
+            note(point.guarantee.summary)
         note(f"model: {target}")
 
 
 def _point_in_words(point: dict[str, Any]) -> str:
     decoder, thresholds, about = point["decoder"], point["thresholds"], point["about"]
     options = "".join(f", {key} {value}" for key, value in decoder.items() if key != "name" and value)
-    reached = "" if thresholds["achieved"] is None else f", {thresholds['achieved']:.3f} reached"
-    cuts = "  ".join(f"{t:.3f}" for t in thresholds["values"])
-    return (
-        f"{thresholds['goal']} on {about['documents']:,} documents{reached}; decoder {decoder['name']}{options} "
-        f"({about['decoder_reason']}); thresholds {cuts}"
-    )
+    goal, reached, expected = (thresholds[key] for key in ("goal", "achieved", "expected"))
+    parts = [f"{goal} on {about['documents']:,} documents" if goal != "none" else "no thresholds"]
+    if reached is not None:
+        parts[0] += f", {reached:.3f} reached"
+    if expected is not None:
+        parts[0] += f", {expected:.3f} expected on new ones"
+    parts.append(f"decoder {decoder['name']}{options} ({about['decoder_reason']})")
+    if thresholds["search"] != "none":
+        own = " by level, and nodes have their own" if thresholds["nodes"] else ""
+        parts.append("thresholds " + "  ".join(f"{t:.3f}" for t in thresholds["values"]) + own)
+    if "void" in about:
+        parts.append(f"its guarantee is void: {about['void']}")
+    return "; ".join(parts)
 
 
 def inspect(model: opt.ModelFolder, json: opt.Json = False) -> None:

@@ -26,8 +26,28 @@ InputFormat = Annotated[
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row instead of skipping it.")]
-Goal = Annotated[
-    str, typer.Option("--goal", help="Tune thresholds for hf, hf_example, macro_f1, exact_match or precision>=0.9.")
+GOALS = (
+    "hf, hf_example, macro_f1, exact_match, 'precision>=0.9' (or 'precision>=0.9 per level', '… per node'), "
+    "'recall>=0.8' or 'cost:fp=1,fn=5'"
+)
+Goal = Annotated[str, typer.Option("--goal", help=f"Tune thresholds for {GOALS}.")]
+TuneGoal = Annotated[str | None, typer.Option("--goal", help=f"{GOALS}; default: what the model was made for.")]
+Confidence = Annotated[
+    float | None,
+    typer.Option(
+        "--confidence",
+        help="With --goal 'precision>=P': answer only as deep as is safe, so that new documents of the same kind "
+        "are answered at that precision with this confidence, such as 0.9.",
+    ),
+]
+DECODERS = "threshold, path, leaf, top-k, expected-f or safe-depth"
+DecoderOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--decoder-option",
+        metavar="NAME=VALUE",
+        help="Of the decoder, such as at_most=[1,3] or exclusive=all of threshold; may repeat.",
+    ),
 ]
 K = Annotated[int | None, typer.Option("--k", min=1, help="How many labels, for --decoder top-k.")]
 ToLeaf = Annotated[bool, typer.Option("--to-leaf", help="For --decoder path: never stop early.")]
