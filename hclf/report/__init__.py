@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from hclf.report.examples import Example, typical_examples
 from hclf.report.files import check_report_path, write_report
-from hclf.report.html import Example, html_report, typical_examples
+from hclf.report.html import html_report
 from hclf.report.markdown import summary as markdown_summary
 from hclf.report.record import everything
 from hclf.report.text import comparison, comparison_report, evaluation_report, verdicts

@@ -10,7 +10,8 @@ from typing import Any
 from hclf.diagnostics import Diagnostics, write_label_csv
 from hclf.errors import UsageError
 from hclf.evaluation import Evaluation
-from hclf.report.html import Example, html_report
+from hclf.report.examples import Example
+from hclf.report.html import html_report
 from hclf.report.markdown import summary
 from hclf.report.record import everything
 from hclf.statistics import Comparison

@@ -6,40 +6,36 @@ Python writes what is read as text (summary, tables, warnings), escaped once whe
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from typing import Any
 
-import numpy as np
-
 from hclf._version import __version__
-from hclf.data import Document
-from hclf.diagnostics import Diagnostics, typical_mistakes
+from hclf.diagnostics import Diagnostics
 from hclf.evaluation import Evaluation
-from hclf.labels import label_sets, most_specific
-from hclf.report.figures import (
-    difference,
-    difference_interval,
-    interval,
-    is_better,
-    metric_name,
-    number,
-    paired,
-    row_interval,
-    telling,
-)
+from hclf.report.examples import Example
 from hclf.report.payload import as_script, charts, node_columns
-from hclf.report.text import comparison_verdicts, verdicts
-from hclf.statistics import Answers, Comparison
+from hclf.report.sections import (
+    about_section,
+    cold_start_section,
+    confusions_section,
+    decoder_section,
+    examples_section,
+    levels_section,
+    map_section,
+    nodes_section,
+    problems_section,
+    reliability_section,
+    risk_section,
+    summary_section,
+    sweep_section,
+)
+from hclf.report.template import fill, resource
+from hclf.statistics import Comparison
 from hclf.taxonomy import Taxonomy
 
-__all__ = ["Example", "html_report", "typical_examples"]
+__all__ = ["html_report"]
 
-Row = Mapping[str, Any]
-TILES = {"hF": "hF", "hP": "hP", "hR": "hR", "macro_f1": "macro-F1", "exact_match": "exact match", "auprc": "AU(PRC)"}
 SHORT = {
     "Risk and coverage": "Risk",
     "Siblings confused": "Siblings",
@@ -48,54 +44,6 @@ SHORT = {
     "Data warnings": "Data",
     "How to reproduce": "Reproduce",
 }
-RISKS = (0.02, 0.05, 0.10)  # for which the reader is told the coverage
-FEW = 10  # documents: among fewer, one error more or less says nothing
-SHOWN = 25  # confusions before the fold
-EXTREMES, MIN_SUPPORT = 8, 5  # best and worst nodes shown as text, and the true documents they need
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A document to show with its text: only made when somebody asked for texts.
-
-    Attributes:
-        id, text: of the document.
-        true, predicted: its most specific true and predicted node ids.
-        about: what it is an example of, in words.
-    """
-
-    id: str
-    text: str
-    true: Sequence[str]
-    predicted: Sequence[str]
-    about: str = ""
-
-
-def typical_examples(answers: Answers, documents: Sequence[Document], *, limit: int = 10) -> list[Example]:
-    """Return documents to show with their texts: one for each of the most frequent confusions of siblings.
-
-    Args:
-        answers: the label sets; `Evaluation.answers`.
-        documents: in the order of the answers.
-        limit: how many, at most.
-    """
-    taxonomy = answers.taxonomy
-    true, predicted = (label_sets(taxonomy, most_specific(taxonomy, Y)) for Y in (answers.true, answers.predicted))
-    return [
-        Example(
-            documents[row].id,
-            shorten(documents[row].text),
-            true[row],
-            predicted[row],
-            f"{taxonomy[wrong].name} instead of {taxonomy[missed].name}",
-        )
-        for row, missed, wrong in typical_mistakes(taxonomy, answers.true, answers.predicted, limit=limit)
-    ]
-
-
-def shorten(text: str, most: int = 1_500) -> str:
-    """Return the beginning of a text, and a sign where it was cut."""
-    return text if len(text) <= most else f"{text[:most].rstrip()} …"
 
 
 def html_report(
@@ -133,31 +81,31 @@ def html_report(
     """
     beside, against = {name: evaluation, **(baselines or {})}, comparisons or {}
     sections = {
-        "Summary": _summary(evaluation, beside, against, verdict),
-        "Taxonomy": _map(taxonomy, evaluation),
-        "Levels": _levels(taxonomy, evaluation, diagnostics, against),
-        "Risk and coverage": _risk(evaluation, diagnostics),
-        "Reliability": _reliability(diagnostics),
-        "Thresholds": _sweep(diagnostics),
-        "Siblings confused": _confusions(taxonomy, diagnostics),
-        "Nodes": _nodes(evaluation, diagnostics),
-        "Nodes without examples": _cold_start(diagnostics, evaluation, against),
-        "What the decoder changed": _decoder(evaluation),
-        "Data warnings": _problems(problems, evaluation),
-        "Examples": _examples(taxonomy, examples or ()),
-        "How to reproduce": _about(about or {}, taxonomy, diagnostics),
+        "Summary": summary_section(evaluation, beside, against, verdict),
+        "Taxonomy": map_section(taxonomy, evaluation),
+        "Levels": levels_section(taxonomy, evaluation, diagnostics, against),
+        "Risk and coverage": risk_section(evaluation, diagnostics),
+        "Reliability": reliability_section(diagnostics),
+        "Thresholds": sweep_section(diagnostics),
+        "Siblings confused": confusions_section(taxonomy, diagnostics),
+        "Nodes": nodes_section(evaluation, diagnostics),
+        "Nodes without examples": cold_start_section(diagnostics, evaluation, against),
+        "What the decoder changed": decoder_section(evaluation),
+        "Data warnings": problems_section(problems, evaluation),
+        "Examples": examples_section(taxonomy, examples or ()),
+        "How to reproduce": about_section(about or {}, taxonomy, diagnostics),
     }
     present = {heading: body for heading, body in sections.items() if body}
     charts_kind, charts_text = as_script(charts(diagnostics))
     nodes_kind, nodes_text = as_script(node_columns(taxonomy, evaluation, diagnostics))
-    page = _fill(
-        _resource("page.html"),
+    page = fill(
+        resource("page.html"),
         {
             "title": escape(title),
             "subtitle": escape(_subtitle(taxonomy, evaluation)),
             "generator": f"hclf {escape(__version__)}",
-            "css": _resource("page.css"),
-            "js": _resource("page.js"),
+            "css": resource("page.css"),
+            "js": resource("page.js"),
             "contents": "".join(
                 f'<a href="#{_anchor(heading)}">{escape(SHORT.get(heading, heading))}</a>' for heading in present
             ),
@@ -174,15 +122,6 @@ def html_report(
     return page.encode("utf-8", "replace").decode("utf-8")  # half a character would make the file unwritable
 
 
-def _resource(name: str) -> str:
-    return (files("hclf.report") / "_page" / name).read_text("utf-8").rstrip("\n")
-
-
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    """Return the template with `{{name}}` replaced, in one pass: values are never looked into."""
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template)
-
-
 def _anchor(heading: str) -> str:
     return heading.lower().replace(" ", "-")
 
@@ -190,420 +129,3 @@ def _anchor(heading: str) -> str:
 def _subtitle(taxonomy: Taxonomy, evaluation: Evaluation) -> str:
     name = " ".join(filter(None, [taxonomy.title or taxonomy.id, taxonomy.version]))
     return f"{evaluation.documents:,} documents · {name}, {len(taxonomy):,} nodes on {taxonomy.depth} levels"
-
-
-# -- summary ---------------------------------------------------------------------------------------------------
-
-
-def _summary(
-    evaluation: Evaluation,
-    beside: Mapping[str, Evaluation],
-    against: Mapping[str, Comparison],
-    verdict: str | Sequence[str],
-) -> str:
-    said = [verdict] if isinstance(verdict, str) else list(verdict)
-    if not said and len(beside) > 1:
-        said = comparison_verdicts(beside, against)
-    facts = verdicts(evaluation)
-    lead = f'<div class="verdict">{"".join(f"<p>{escape(s)}</p>" for s in said or facts[:1])}</div>'
-    rest = "".join(f"<li>{escape(sentence)}</li>" for sentence in (facts if said else facts[1:]))
-    tiles = "".join(_tile(evaluation, key) for key in TILES if key in evaluation.metrics)
-    both = f'<div class="pair"><ul>{rest}</ul><div>{_metrics(evaluation, beside, against)}</div></div>'
-    return f'{lead}\n<div class="tiles">{tiles}</div>\n{both}'
-
-
-def _tile(evaluation: Evaluation, key: str) -> str:
-    bounds = interval(evaluation, key)
-    below = f"<span>{bounds}</span>" if bounds else ""
-    return f'<div class="tile"><span>{escape(TILES[key])}</span><b>{evaluation.metrics[key]:.3f}</b>{below}</div>'
-
-
-def _metrics(evaluation: Evaluation, beside: Mapping[str, Evaluation], against: Mapping[str, Comparison]) -> str:
-    """Return every metric, beside those of the baselines."""
-    first, *others = beside
-    with_intervals = bool(evaluation.intervals)
-    headers = ["", first, *([""] if with_intervals else []), *(h for other in others for h in (other, "difference"))]
-    rows = []
-    for key in telling(beside, evaluation.metrics):
-        value = evaluation.metrics[key]
-        cells = [escape(metric_name(key)), number(value, key)]
-        if with_intervals:
-            cells.append(f"<small>{interval(evaluation, key)}</small>")
-        for other in others:
-            theirs = beside[other].metrics.get(key)
-            gain = None if theirs is None else value - theirs
-            row = paired(against.get(other), key)
-            cells += [number(theirs, key), _difference(gain, key, row, untested=other in against and row is None)]
-        rows.append(cells)
-    return _table(headers, rows)
-
-
-def _difference(value: float | None, key: str, row: Row | None, *, untested: bool = False) -> str:
-    """Return a difference with its interval, coloured when it is shown or nothing at all was tested."""
-    if value is None:
-        return "–"
-    better = None if untested else is_better(value, key, row)
-    kind = {None: "", True: ' class="better"', False: ' class="worse"'}[better]
-    bounds = difference_interval(row, key)
-    return f"<span{kind}>{difference(value, key)}</span>" + (f"&ensp;<small>{bounds}</small>" if bounds else "")
-
-
-def _gains(against: Mapping[str, Comparison], part: str, key: str, which: Any) -> list[str]:
-    """Return a cell a comparison: the difference in hF of the level or bucket that `key` says is `which`."""
-    cells = []
-    for comparison in against.values():
-        row = next((row for row in getattr(comparison, part) if row[key] == which), None)
-        cells.append("–" if row is None else _difference(row["difference"], "hF", row))
-    return cells
-
-
-# -- the taxonomy ----------------------------------------------------------------------------------------------
-
-
-def _map(taxonomy: Taxonomy, evaluation: Evaluation) -> str:
-    if not len(taxonomy):
-        return ""
-    tested = sum(row["support"] > 0 for row in evaluation.nodes)
-    untested = len(taxonomy) - tested
-    lead = "Each node is as large as the number of test documents it is true for, and coloured by its F1."
-    if untested:
-        lead += f" What is not in the test data, {untested:,} of {len(taxonomy):,} nodes, is grey and narrow."
-    if not taxonomy.is_tree:
-        lead += " A node with several parents stands under the first of them."
-    return _fill(_resource("map.html"), {"lead": lead})
-
-
-# -- levels ----------------------------------------------------------------------------------------------------
-
-
-def _levels(
-    taxonomy: Taxonomy, evaluation: Evaluation, diagnostics: Diagnostics, against: Mapping[str, Comparison]
-) -> str:
-    nodes = [span.stop - span.start for span in taxonomy.level_slices]
-    tested = np.bincount([row["level"] for row in evaluation.nodes if row["support"]], minlength=taxonomy.depth + 1)
-    thresholds = diagnostics.thresholds
-    gains = [f"hF − {other}" for other in against]
-    headers = ["level", "nodes", "tested", "true labels", "predicted", "hP", "hR", "hF", *gains]
-    rows = []
-    for row in evaluation.levels:
-        level = row["level"]
-        cells = [
-            _level_name(row),
-            f"{nodes[level - 1] if level <= len(nodes) else 0:,}",
-            f"{int(tested[level]) if level < len(tested) else 0:,}",
-            f"{row['support']:,}",
-            f"{row['predicted']:,}",
-            *(_level_figure(row, key, bar=key == "hF") for key in ("hP", "hR", "hF")),
-            *_gains(against, "levels", "level", level),
-        ]
-        if thresholds:
-            cells.append(f"{thresholds[level - 1]:.2f}" if level <= len(thresholds) else "–")
-        rows.append(cells)
-    lead = "<p>Labels of each level by themselves, ancestors included; a level's figures pool all its nodes.</p>"
-    return lead + _table([*headers, *(["threshold"] if thresholds else [])], rows, wide=True)
-
-
-def _level_figure(row: Row, key: str, bar: bool = False) -> str:
-    if not row["support"] and not row["predicted"]:
-        return "–"
-    text = f"{row[key]:.3f}{_bar(row[key]) if bar else ''}"
-    bounds = row_interval(row, key)
-    return f"{text}<br><small>{bounds}</small>" if bounds else text
-
-
-def _level_name(row: Row) -> str:
-    number, name = row["level"], str(row["name"])
-    return f"{number}" if name == f"level {number}" else f"{number}&ensp;{escape(name)}"
-
-
-def _bar(share: float) -> str:
-    return f'<span class="bar"><i style="width:{100 * min(max(share, 0), 1):.0f}%"></i></span>'
-
-
-# -- scores ----------------------------------------------------------------------------------------------------
-
-
-def _risk(evaluation: Evaluation, diagnostics: Diagnostics) -> str:
-    levels = diagnostics.risk_coverage
-    if not levels:
-        return ""
-    headers = ["answers", *(f"{100 * risk:g} % wrong" for risk in RISKS)]
-    rows = [
-        [_answers(row), *(_covered(row, risk, evaluation.documents) for risk in RISKS)]
-        for row in levels
-        if row["level"] == 0 or any(r["level"] == row["level"] and r["support"] for r in evaluation.levels)
-    ]
-    return f"""<p>A document is answered on a level by its nodes that score enough; the more documents are to be
-answered, the more of the answers are wrong. Whole answers are as deep as is safe: sets of nodes of a high mean score.
-A node below the labels of a document counts as wrong. All this was observed on the test documents, not promised.</p>
-<div class="chart" id="risk-chart" data-documents="{evaluation.documents}" data-few="{FEW}"></div>
-<h3>Share of documents that can be answered</h3>
-{_table(headers, rows)}"""
-
-
-def _answers(row: Row) -> str:
-    return "whole answers" if row["level"] == 0 else f"level {_level_name(row)}"
-
-
-def _covered(row: Row, risk: float, documents: int) -> str:
-    """Return the largest coverage at which the risk is not above a bound, and from which score on; "–" for few."""
-    within = [i for i, r in enumerate(row["risk"]) if r <= risk]
-    if not within or row["coverage"][within[-1]] * documents < FEW:
-        return "–"
-    last = within[-1]
-    return f"{_percent(row['coverage'][last])}&ensp;<small>score ≥ {row['threshold'][last]:.3f}</small>"
-
-
-def _count(n: int, one: str, many: str) -> str:
-    return f"{n:,} {one if n == 1 else many}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _reliability(diagnostics: Diagnostics) -> str:
-    levels = [row for row in diagnostics.reliability if row["count"]]
-    if not levels:
-        return ""
-    figures = "".join(
-        f'<figure><figcaption>Level {_level_name(row)} <span class="dim">· error {row["error"]:.3f} '
-        f"(chance {row['by_chance']:.3f})</span></figcaption>"
-        f'<div class="chart" id="reliability-{row["level"]}"></div></figure>'
-        for row in levels
-    )
-    return f"""<p>Of labels that score about 0.8, eight in ten should be true: then the dots lie on the diagonal.
-Below it scores promise too much, above it too little. Larger dots are more labels; the strokes are 95 % intervals.
-The error is the mean distance from the diagonal in bins of equally many labels; perfect scores would show some of it
-by chance. Labels that score below 0.01 are left out.</p>
-<div class="multiples">{figures}</div>"""
-
-
-def _sweep(diagnostics: Diagnostics) -> str:
-    if not diagnostics.sweep:
-        return ""
-    best = int(np.argmax(diagnostics.sweep["hF"]))
-    one, reached = diagnostics.sweep["threshold"][best], diagnostics.sweep["hF"][best]
-    chosen = "The dashed marks are the thresholds in use. " if diagnostics.thresholds else ""
-    return f"""<p>What one threshold for all levels would do to these documents. {chosen}The best single threshold
-here is {one:.2f} with hF {reached:.3f}; chosen on test documents it is too good to be promised for others.</p>
-<div class="chart" id="sweep-chart"></div>"""
-
-
-# -- mistakes --------------------------------------------------------------------------------------------------
-
-
-def _confusions(taxonomy: Taxonomy, diagnostics: Diagnostics) -> str:
-    if not diagnostics.confusions:
-        return "<p>No document was given a wrong sibling of a node it misses.</p>"
-    rows = [
-        [
-            _node(taxonomy, row["true"]),
-            _node(taxonomy, row["predicted"]),
-            escape(_shared_parents(taxonomy, row["true"], row["predicted"])),
-            f"{row['count']:,}",
-            f"{_percent(row['count'] / row['support'])}&ensp;<small>of {row['support']:,}</small>",
-        ]
-        for row in diagnostics.confusions
-    ]
-    headers = ["true, and missed", "predicted instead", "both under", "documents", "of the true"]
-    table = _table(headers, rows[:SHOWN], wide=True, text=3)
-    if len(rows) > SHOWN:
-        rest = _table(headers, rows[SHOWN:], wide=True, text=3)
-        table += f'<details class="screen"><summary>{len(rows) - SHOWN:,} more</summary>{rest}</details>'
-    return f"""<p>A node that was missed, and a wrong node beside it under the same parent:
-{diagnostics.confused:,} times in all, {diagnostics.confused_pairs:,} different pairs.</p>
-{table}"""
-
-
-def _node(taxonomy: Taxonomy, node: str) -> str:
-    name = taxonomy[node].name
-    return escape(name) if name == node else f'{escape(name)}<span class="id">{escape(node)}</span>'
-
-
-def _shared_parents(taxonomy: Taxonomy, one: str, other: str) -> str:
-    first, second = (set(taxonomy.parents.of(taxonomy.index(node)).tolist()) for node in (one, other))
-    return ", ".join(taxonomy.names[j] for j in sorted(first & second)) or "the top"
-
-
-def _nodes(evaluation: Evaluation, diagnostics: Diagnostics) -> str:
-    if not evaluation.nodes:
-        return ""
-    rows = sorted(
-        (r for r in evaluation.nodes if r["support"] >= MIN_SUPPORT), key=lambda r: (r["f1"], -r["support"])
-    )
-    # Where there are few nodes none is among both the best and the worst.
-    n = min(EXTREMES, len(rows) // 2)
-    extremes = ""
-    if n:
-        best = sorted(rows[-n:], key=lambda r: (-r["f1"], -r["support"]))
-        extremes = f'<div class="pair"><div><h3>Worst</h3>{_extremes(rows[:n])}</div>'
-        extremes += f"<div><h3>Best</h3>{_extremes(best)}</div></div>"
-        extremes += f'<p class="dim">Among nodes with at least {MIN_SUPPORT} true documents.</p>'
-    columns = {
-        "name": "node",
-        "level": "level",
-        "precision": "precision",
-        "recall": "recall",
-        "f1": "F1",
-        "ap": "AP",
-        "support": "true",
-        "predicted": "predicted",
-        "train": "training",
-        "threshold": "threshold",
-    }
-    heads = "".join(
-        f'<th><button type="button" data-key="{key}">{label}<span></span></button></th>'
-        for key, label in columns.items()
-    )
-    return extremes + "\n" + _fill(_resource("nodes.html"), {"heads": heads, "least": str(MIN_SUPPORT)})
-
-
-def _extremes(rows: Iterable[Row]) -> str:
-    cells = []
-    for row in rows:
-        same = row["id"] == row["name"]
-        name = escape(row["name"]) + ("" if same else f'<span class="id">{escape(row["id"])}</span>')
-        cells.append(
-            [name, f"{row['precision']:.2f}", f"{row['recall']:.2f}", f"{row['f1']:.2f}", f"{row['support']:,}"]
-        )
-    return _table(["node", "precision", "recall", "F1", "true"], cells, wide=True)
-
-
-# -- training, decoder, data -----------------------------------------------------------------------------------
-
-
-def _cold_start(diagnostics: Diagnostics, evaluation: Evaluation, against: Mapping[str, Comparison]) -> str:
-    if not diagnostics.by_training:
-        return ""
-    measured = {row["train_count"]: row for row in evaluation.buckets}
-    rows = []
-    for row in diagnostics.by_training:
-        which = row["train_count"]
-        known = {**measured.get(which, {}), **row}
-        rows.append(
-            [
-                "none" if which == "0" else escape(which.replace("-", "–").replace(">", "> ")),
-                *(f"{row[key]:,}" for key in ("nodes", "tested", "support", "predicted")),
-                _bucket_figure(known, "precision", "hP"),
-                _bucket_figure(known, "recall", "hR"),
-                _bucket_figure(known, "f1", "hF", bar=True),
-                _bucket_figure(known, "macro_f1", "macro_f1"),
-                *_gains(against, "buckets", "train_count", which),
-            ]
-        )
-    headers = ["training documents", "nodes", "tested", "true labels", "predicted", "precision", "recall", "F1"]
-    none = diagnostics.by_training[0]
-    found = round(none["recall"] * none["support"])
-    sentence = (
-        f"{_count(none['nodes'], 'node has', 'nodes have')} no training document, so only their texts can tell; "
-        f"{_count(none['tested'], 'is', 'are')} true in the test data. "
-        f"{_count(found, 'label', 'labels')} of {none['support']:,} found."
-        if none["nodes"]
-        else "Every node has training documents."
-    )
-    table = _table([*headers, "macro-F1", *(f"F1 − {other}" for other in against)], rows, wide=True)
-    return f"<p>{sentence}</p>{table}"
-
-
-def _bucket_figure(row: Row, key: str, metric: str, bar: bool = False) -> str:
-    if key not in row or not row["support"]:
-        return "–"
-    bounds = row_interval(row, metric)
-    return f"{row[key]:.3f}{_bar(row[key]) if bar else ''}" + (f"<br><small>{bounds}</small>" if bounds else "")
-
-
-def _decoder(evaluation: Evaluation) -> str:
-    e = evaluation
-    rows = [["documents whose label set lacked an ancestor", f"{e.unclosed_documents:,}"]]
-    rows.append(["labels without their parent, as they came", f"{e.violations_after:,}"])
-    if e.violations_before is not None:
-        share = f" ({e.violations_before / e.documents:.1f} a document)" if e.documents else ""
-        head = ["parent-child pairs with the child scored above its parent, before coherence"]
-        rows.insert(0, [*head, f"{e.violations_before:,}{share}"])
-    rows.append(["documents left without a label (unknown)", f"{e.unknown:,}"])
-    closed = (
-        "Every predicted label set is closed under ancestors."
-        if e.closed
-        else ("Not every predicted label set came closed under ancestors; what was missing was added before scoring.")
-    )
-    return f"<p>{closed}</p>{_table(['', ''], rows)}"
-
-
-def _problems(problems: Mapping[str, Any] | None, evaluation: Evaluation) -> str:
-    counts = dict((problems or {}).get("counts") or {})
-    parts = []
-    if evaluation.unlabelled:
-        parts.append(f"<p>{_count(evaluation.unlabelled, 'document has', 'documents have')} no true label.</p>")
-    if counts:
-        rows = [[escape(str(kind)), f"{count:,}"] for kind, count in counts.items()]
-        parts.append(_table(["problem", "rows"], rows))
-    kept = (problems or {}).get("kept") or ()
-    if kept:
-        lines = "\n".join(escape(_problem_line(problem)) for problem in kept)
-        parts.append(f"<details><summary>The first of each kind</summary><pre>{lines}</pre></details>")
-    return "".join(parts) or "<p>None: every row was read and every label is a node.</p>"
-
-
-def _problem_line(problem: Mapping[str, Any]) -> str:
-    where = ":".join(str(part) for part in (problem.get("file"), problem.get("row")) if part)
-    return f"{where}: {problem.get('message', '')}" if where else str(problem.get("message", ""))
-
-
-def _examples(taxonomy: Taxonomy, examples: Sequence[Example]) -> str:
-    if not examples:
-        return ""
-    parts = []
-    for example in examples:
-        true, predicted = (
-            ", ".join(taxonomy[node].name if node in taxonomy else node for node in nodes) or "nothing"
-            for nodes in (example.true, example.predicted)
-        )
-        about = f"<p>{escape(example.about)}</p>" if example.about else ""
-        parts.append(
-            f"<h3>{escape(example.id)}</h3>{about}<blockquote>{escape(example.text)}</blockquote>"
-            f"<dl><dt>true</dt><dd>{escape(true)}</dd><dt>predicted</dt><dd>{escape(predicted)}</dd></dl>"
-        )
-    lead = "<p>Typical mistakes, one document each. Their texts are in this page because that was asked for.</p>"
-    return lead + "".join(parts)
-
-
-def _about(about: Mapping[str, Any], taxonomy: Taxonomy, diagnostics: Diagnostics) -> str:
-    command = about.get("command")
-    shown = {key: value for key, value in about.items() if key != "command" and value not in (None, "", {}, [])}
-    shown.setdefault("hclf", __version__)
-    shown.setdefault("taxonomy", f"{taxonomy.id} {taxonomy.version}".strip())
-    shown.setdefault("taxonomy fingerprint", taxonomy.fingerprint)
-    if diagnostics.thresholds:
-        shown.setdefault("thresholds by level", [round(t, 4) for t in diagnostics.thresholds])
-    facts = "".join(f"<dt>{escape(str(key))}</dt><dd>{escape(_plain(value))}</dd>" for key, value in shown.items())
-    button = '<button type="button" class="screen" data-copy="command" hidden>Copy</button>'
-    run = f'<pre id="command">{escape(_plain(command))}</pre>{button}' if command else ""
-    return f"{run}<dl>{facts}</dl>"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_plain(item) for item in value)
-    return str(value)
-
-
-# -- tables ----------------------------------------------------------------------------------------------------
-
-
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, wide: bool = False, text: int = 1) -> str:
-    """Return a table; headers are escaped here, cells are HTML already. The first `text` columns stand left."""
-    head = "".join(f"<th{_text_class(i < text)}>{escape(header)}</th>" for i, header in enumerate(headers))
-    body = "\n".join(
-        "<tr>" + "".join(f"<td{_text_class(i < text)}>{cell}</td>" for i, cell in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    kind = ' class="wide"' if wide else ""
-    head = f"<thead><tr>{head}</tr></thead>" if any(headers) else ""
-    return f'<div class="scroll"><table{kind}>{head}<tbody>\n{body}\n</tbody></table></div>'
-
-
-def _text_class(left: bool) -> str:
-    return ' class="text"' if left else ""
