@@ -416,7 +416,7 @@ def compare(
     >>> t = Taxonomy(["food", "rice", "tea"], [("food", "rice"), ("food", "tea")])
     >>> truth = [[0, 1, 0], [0, 0, 1]] * 20
     >>> compare(t, truth, truth, [[0, 1, 0], [0, 1, 0]] * 20, names=("new", "old")).verdict
-    'new against old: +25.0 hF points [16.7, 33.3] overall; the gain is in level 2.'
+    'new against old: +25.0 hF points [16.7, 33.3] overall; the gain shows in level 2.'
     """
     left, right = (prepare(taxonomy, true, P, train_counts=train_counts) for P in (a, b))
     return compare_answers(left, right, names=names, samples=samples, permutations=permutations, seed=seed)
@@ -643,7 +643,7 @@ def _where(comparison: Comparison, up: bool) -> str:
     places = _places(comparison, up)
     noun = "gain" if up else "loss"
     tested = "level or range of training documents" if comparison.buckets else "level"
-    where = f"the {noun} is {places}" if places else f"no single {tested} shows the {noun}"
+    where = f"the {noun} shows {places}" if places else f"no single {tested} shows the {noun}"
     against = _places(comparison, not up)
     return f"{where}; it {'loses' if up else 'gains'} {against}" if against else where
 

@@ -372,21 +372,21 @@ NAMES = ("0", "1-5", "6-20", "21-100", ">100")
     [
         ([level(3, 0.0, 0.9), level(4, 0.02)], [bucket("0", 0.02), bucket("1-5", 0.02), bucket("6-20", 0.01),
           bucket(">100", 0.0, 0.8)],
-         "the gain is in level 4 and in nodes with at most 20 training documents."),
-        ([level(1, 0.02), level(2, 0.02)], [], "the gain is on every level."),
-        ([level(1, 0.02)], [], "the gain is in level 1."),
+         "the gain shows in level 4 and in nodes with at most 20 training documents."),
+        ([level(1, 0.02), level(2, 0.02)], [], "the gain shows on every level."),
+        ([level(1, 0.02)], [], "the gain shows in level 1."),
         ([level(1, 0.02), level(2, 0.001), level(3, 0.02)], [bucket("0", 0.02), bucket("1-5", 0.0)],
-         "the gain is in levels 1 and 3 and in nodes without training documents."),
+         "the gain shows in levels 1 and 3 and in nodes without training documents."),
         ([level(1, 0.001), level(2, 0.001)], [], "no single level shows the gain."),
         ([level(1, 0.001)], [bucket("0", 0.001)], "no single level or range of training documents shows the gain."),
-        ([level(1, -0.02), level(2, 0.02)], [], "the gain is in level 2; it loses in level 1."),
+        ([level(1, -0.02), level(2, 0.02)], [], "the gain shows in level 2; it loses in level 1."),
         ([], [bucket(n, d) for n, d in zip(NAMES, (0.0, 0.02, 0.02, 0.0, 0.02), strict=True)],
-         "the gain is in nodes with 1–20 training documents and with more than 100 training documents."),
+         "the gain shows in nodes with 1–20 training documents and with more than 100 training documents."),
         ([], [bucket(n, d) for n, d in zip(NAMES, (0.0, 0.0, 0.0, 0.02, 0.02), strict=True)],
-         "the gain is in nodes with more than 20 training documents."),
+         "the gain shows in nodes with more than 20 training documents."),
         ([], [bucket(n, d) for n, d in zip(NAMES, (0.0, 0.02, 0.02, 0.02, 0.02), strict=True)],
-         "the gain is in nodes with training documents."),
-        ([], [bucket(n, 0.02) for n in NAMES], "the gain is in nodes with few and with many training documents."),
+         "the gain shows in nodes with training documents."),
+        ([], [bucket(n, 0.02) for n in NAMES], "the gain shows in nodes with few and with many training documents."),
     ],
 )  # fmt: skip
 def test_the_verdict_says_where_the_gain_is(levels, buckets, end):
@@ -396,9 +396,9 @@ def test_the_verdict_says_where_the_gain_is(levels, buckets, end):
 def test_the_verdict_on_losses_and_on_nothing():
     loss = row(-0.018, -0.027, -0.009)
     assert told(loss, [level(1, -0.02), level(2, 0.0)]) == (
-        "new against flat: −1.8 hF points [−2.7, −0.9] overall; the loss is in level 1."
+        "new against flat: −1.8 hF points [−2.7, −0.9] overall; the loss shows in level 1."
     )
-    assert told(loss, [level(1, -0.02), level(2, 0.02)]).endswith("the loss is in level 1; it gains in level 2.")
+    assert told(loss, [level(1, -0.02), level(2, 0.02)]).endswith("the loss shows in level 1; it gains in level 2.")
     nothing = row(0.002, -0.005, 0.009, 0.61)
     assert told(nothing, [level(1, 0.0)]) == (
         "No difference in hF between new and flat can be shown: +0.2 hF points [−0.5, 0.9] overall, p = 0.61."
