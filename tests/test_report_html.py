@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import json
+import platform
 import re
 import time
 import zlib
@@ -28,7 +29,15 @@ from hclf.errors import UsageError
 from hclf.evaluation import Evaluation, against, evaluate
 from hclf.labels import label_matrix, label_sets, most_specific
 from hclf.metrics import average_precision_per_node, hierarchical_precision_recall_f1
-from hclf.report import Example, everything, html_report, markdown_summary, typical_examples, write_report
+from hclf.report import (
+    Example,
+    everything,
+    html_report,
+    markdown_summary,
+    reproduction,
+    typical_examples,
+    write_report,
+)
 from hclf.report.markdown import code, plain
 from hclf.taxonomy import Node, Taxonomy
 
@@ -478,6 +487,16 @@ def test_reports_are_written_by_their_suffix(evaluation, diagnostics, tmp_path):
     assert (tmp_path / "out.csv").read_text("utf-8").startswith("id,name,level,")
     with pytest.raises(UsageError, match=r"out\.pdf: a report ends in \.html"):
         write_report(tmp_path / "out.pdf", evaluation, FOOD, diagnostics)
+
+
+def test_how_to_reproduce_names_versions_and_files(evaluation, diagnostics, tmp_path):
+    (tmp_path / "test.jsonl").write_text("{}", encoding="utf-8")
+    about = reproduction("hclf evaluate m -", {"data": tmp_path / "test.jsonl", "more": "-"})
+    assert about["data"]["sha256"].startswith("44136fa355b3678a")  # sha256 of "{}", as sha256sum gives it
+    assert about["more"] == {"file": "-"}
+    text = page_of(evaluation, diagnostics, about=about).text
+    assert f"Python {platform.python_version()}, numpy {np.__version__}" in text
+    assert "44136fa355b3678a" in text
 
 
 def test_examples_are_typical_and_short(evaluation):

@@ -6,7 +6,7 @@ from hclf.report.examples import Example, typical_examples
 from hclf.report.files import check_report_path, write_report
 from hclf.report.html import html_report
 from hclf.report.markdown import summary as markdown_summary
-from hclf.report.record import everything
+from hclf.report.record import everything, reproduction
 from hclf.report.text import comparison, comparison_report, evaluation_report, verdicts
 from hclf.report.tree import prediction_tree
 
@@ -20,6 +20,7 @@ __all__ = [
     "html_report",
     "markdown_summary",
     "prediction_tree",
+    "reproduction",
     "typical_examples",
     "verdicts",
     "write_report",

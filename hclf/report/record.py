@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import platform
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from hclf._version import __version__
@@ -35,3 +39,31 @@ def everything(
         "problems": dict(problems or {}),
         "about": {"hclf": __version__, **(about or {})},
     }
+
+
+def reproduction(command: str, files: Mapping[str, Path | str] | None = None) -> dict[str, Any]:
+    """Return what somebody needs to do the same again, for `about`: the command, versions, and hashes of files.
+
+    Args:
+        command: as it was called.
+        files: by what they are; "-" and what is not a file are named without a hash.
+
+    >>> sorted(reproduction("hclf evaluate m d"))
+    ['command', 'hclf', 'versions']
+    """
+    versions = {name: version(name) for name in ("numpy", "scipy", "scikit-learn")}
+    about: dict[str, Any] = {
+        "command": command,
+        "hclf": __version__,
+        "versions": {"Python": platform.python_version(), **versions},
+    }
+    for what, name in (files or {}).items():
+        path = Path(name)
+        digest = {"sha256": _sha256(path)} if path.is_file() else {}
+        about[what] = {"file": str(name), **digest}
+    return about
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
