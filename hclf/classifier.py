@@ -762,8 +762,15 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
     # -- evaluate and tune -------------------------------------------------------------------------------------
 
-    def evaluate(self, X: Any, y: Labels, *, operating_point: str = DEFAULT) -> Evaluation:
+    def evaluate(
+        self, X: Any, y: Labels, *, operating_point: str = DEFAULT, intervals: bool | int = False
+    ) -> Evaluation:
         """Return every metric of this model on labelled documents, at an operating point.
+
+        Args:
+            X, y: the documents and their labels, as in `fit`.
+            operating_point: as in `predict`.
+            intervals: find 95 % intervals; as in `hclf.evaluation.evaluate`.
 
         Raises:
             NotFittedError, DataError: as in `fit`.
@@ -786,6 +793,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             scores=csr_matrix(vstack(scores)),
             violations=np.concatenate(violations),
             train_counts=self.counts_,
+            intervals=intervals,
+            seed=self.seed,
         )
 
     def score(self, X: Any, y: Labels, *, operating_point: str = DEFAULT) -> float:
@@ -843,17 +852,9 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         if confidence is None:
             tuned = self._tuned(point, true, scores, goal=goal, search=search, per_level=per_level)
         else:
-            options = {"path": self._one_label, **(decoder_options or {})}
-            tuned = guaranteed_point(
-                name,
-                goal or self.goal,
-                self.taxonomy_,
-                true,
-                scores,
-                confidence=confidence,
-                seed=self.seed,
-                **options,
-            )
+            options = {"path": self._one_label, **(decoder_options or {}), "confidence": confidence}
+            goal = goal or self.goal
+            tuned = guaranteed_point(name, goal, self.taxonomy_, true, scores, seed=self.seed, **options)
         self.level_calibration_, self._model = calibration, replace(self._model, calibration=calibration)
         self.operating_points_ = {**others, name: tuned}
         if name == DEFAULT:
@@ -873,21 +874,23 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         precision = None if goal is None else precision_of(goal)
         if self.flat and (decoder is not None or confidence is not None):
             raise UsageError("a flat model has the threshold decoder only")
-        default = replace(self._default_point, name=name, closure=self.closure)
-        if confidence is not None:
-            if decoder not in (None, "safe-depth"):
-                raise UsageError(f"what promises a precision is the decoder safe-depth, not {decoder!r}")
-            return default
-        if decoder is None and options:
+        if confidence is not None and decoder not in (None, "safe-depth"):
+            raise UsageError(f"what promises a precision is the decoder safe-depth, not {decoder!r}")
+        if decoder is None and options and confidence is None:
             raise UsageError("decoder options need a decoder that is named")
-        if decoder is not None:
-            options = dict(options or {})
-            if decoder == "safe-depth" and precision is not None:
-                options.setdefault("precision", precision)
-            default = new_point(name, decoder, options, "as asked", self.closure)
-        if goal is not None and not default.decoder.cut and default.decoder_name != "safe-depth":
-            raise UsageError(f"decoder {default.decoder_name!r} has no thresholds to tune for {goal}")
-        return default
+        point = replace(self._default_point, name=name, closure=self.closure)
+        if confidence is not None:
+            return point
+        if decoder is None:
+            point = point.without_guarantee("tuned anew without a confidence")
+        else:
+            own = {"precision": precision} if decoder == "safe-depth" and precision is not None else {}
+            point = new_point(name, decoder, {**own, **(options or {})}, "as asked", self.closure)
+            if own:
+                return point
+        if goal is not None and not point.decoder.cut:
+            raise UsageError(f"decoder {point.decoder_name!r} has no thresholds to tune for {goal}")
+        return point
 
     # -- save and load -----------------------------------------------------------------------------------------
 

@@ -386,6 +386,31 @@ def test_a_safe_depth_point_without_promise_answers_at_the_scores_word(
     assert deep.guarantee is None
 
 
+def test_a_promise_does_not_outlive_what_it_was_about(sure_model: HierarchicalClassifier, many: Sample) -> None:
+    model = copy(sure_model)
+    model.tune(many.X, many.y, goal="precision>=0.8", confidence=0.9)
+    assert model.operating_points_["default"].guarantee
+    model.tune(many.X[:50], many.y[:50], name="again").tune(many.X, many.y, calibrate=True)
+    for point in (model.operating_points_["default"],):
+        assert (point.guarantee, point.about["void"]) == (None, "tuned anew without a confidence")
+        assert point.decoder_name == "safe-depth"
+    with pytest.raises(UsageError, match="decoder 'safe-depth' has no thresholds to tune for hf"):
+        model.tune(many.X, many.y, goal="hf")
+    with pytest.raises(UsageError, match="decoder 'safe-depth' has no thresholds to tune for hf"):
+        sure_model.tune(many.X, many.y, goal="hf", decoder="safe-depth", name="deep")
+
+
+def test_intervals_come_with_an_evaluation_where_they_are_asked_for(
+    pets_model: HierarchicalClassifier, more_pets: Sample
+) -> None:
+    plain = pets_model.evaluate(more_pets.X, more_pets.y)
+    found = pets_model.evaluate(more_pets.X, more_pets.y, intervals=50)
+    assert not plain.intervals
+    low, high = found.intervals["hF"][:2]
+    assert low <= found.metrics["hF"] <= high
+    assert found.metrics == plain.metrics
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
