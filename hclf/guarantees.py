@@ -82,7 +82,7 @@ class Guarantee:
         documents: calibration documents.
         chosen: what the guaranteed λ does on them; its mean is 1.01, and nothing is answered, where none qualifies.
         plain: the same without guarantee: the loosest λ that measures the target on these very documents.
-        least, most, path: as in `SafeDepthDecoder`.
+        least, most, path, each: as in `SafeDepthDecoder`.
         tested: every λ of the list in the order of testing.
         needed: roughly how many documents would do, where none qualifies; None: no number would, as far as seen.
     """
@@ -100,6 +100,7 @@ class Guarantee:
     path: bool
     tested: tuple[Operating, ...] = field(repr=False)
     needed: int | None = None
+    each: bool = False
 
     @property
     def holds(self) -> bool:
@@ -109,7 +110,7 @@ class Guarantee:
     @property
     def decoder(self) -> SafeDepthDecoder:
         """The decoder to answer new documents with."""
-        return SafeDepthDecoder(self.chosen.mean, self.least, self.most, self.path)
+        return SafeDepthDecoder(self.chosen.mean, self.least, self.most, self.path, self.each)
 
     @property
     def summary(self) -> str:
@@ -151,6 +152,7 @@ def guarantee(
     least: float = LEAST,
     most: int | None = None,
     path: bool = False,
+    each: bool = True,
     future: int | None = None,
     unknown: csr_matrix[Any] | None = None,
     seed: int = 0,
@@ -171,6 +173,8 @@ def guarantee(
         least, path: as in `SafeDepthDecoder`.
         most: at most so many nodes an answer: what can go wrong in one document must be bounded, and the lower the
             bound, the fewer documents are needed. Not to be chosen on the calibration documents. None: `usual_size`.
+        each: every node of an answer scores at least the chosen λ; False: their mean does. On our sets `each` answers
+            up to a third more documents at the same promise, less deep.
         future: promise the precision that will be measured on so many new documents, which varies by chance about
             that of the population; so the promise is stricter. That variation is taken as normal: all else is exact.
         unknown: (documents, nodes) of which truth says nothing: neither right nor wrong; see `labels.partial_depth`.
@@ -183,7 +187,7 @@ def guarantee(
     if true.shape != scores.shape or scores.shape[1] != len(taxonomy):
         raise UsageError(f"truth is {true.shape}, scores are {scores.shape}, the taxonomy has {len(taxonomy)} nodes")
     most = usual_size(taxonomy, path) if most is None else most
-    decoder = SafeDepthDecoder(NEVER, least, most, path)  # refuses what is out of range
+    decoder = SafeDepthDecoder(NEVER, least, most, path, each)  # refuses what is out of range
     means, share = _list(precision, least)
     counts = _counts(taxonomy, true, decoder.means(taxonomy, scores), means, unknown)
     excess, bound = _excess(counts, precision, average, most)
@@ -209,6 +213,7 @@ def guarantee(
         path,
         tuple(every),
         None if held else _needed(excess, bound, error, future),
+        each,
     )
 
 

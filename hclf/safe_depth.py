@@ -5,6 +5,9 @@ ancestors first among equals, so every beginning of that order is closed, and it
 gets the longest beginning that holds the wanted mean. Lower means nest: what a stricter one answers, a looser one
 answers too.
 
+Instead of the set, each of its nodes may have to hold the wanted mean: fewer doubtful nodes below sure ones, so at
+the same precision over all documents more documents are answered, less deep.
+
 `SafeDepthDecoder` works with any mean; `hclf.guarantees` chooses the one that holds a precision on new documents.
 """
 
@@ -38,6 +41,7 @@ class SafeDepthDecoder:
         least: no node that scores less, in (0, 1].
         most: at most so many nodes a document; None: any number.
         path: only nodes of the best path, for problems with one most specific label a document.
+        each: every node of an answer scores at least `precision`, not only their mean.
 
     Raises:
         UsageError: a value out of range.
@@ -51,6 +55,7 @@ class SafeDepthDecoder:
     least: float = LEAST
     most: int | None = None
     path: bool = False
+    each: bool = False
     cut: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -76,7 +81,7 @@ class SafeDepthDecoder:
 
     def means(self, taxonomy: Taxonomy, scores: csr_matrix[Any]) -> csr_matrix[Any]:
         """Return for each node the mean score of the set it comes in with; see `set_means`."""
-        return set_means(taxonomy, scores, least=self.least, most=self.most, path=self.path)
+        return set_means(taxonomy, scores, least=self.least, most=self.most, path=self.path, each=self.each)
 
 
 def set_means(
@@ -86,15 +91,16 @@ def set_means(
     least: float = LEAST,
     most: int | None = None,
     path: bool = False,
+    each: bool = False,
 ) -> csr_matrix[Any]:
-    """Return for each node that may be answered the mean score of the smallest set that holds it.
+    """Return for each node that may be answered the mean score of the smallest set that holds it; `each`: its score.
 
     So the answer at a wanted mean is where this is at least that.
 
     Args:
         taxonomy: of the columns.
         scores: (documents, nodes) coherent scores; absent entries are 0.
-        least, most, path: as in `SafeDepthDecoder`.
+        least, most, path, each: as in `SafeDepthDecoder`.
 
     Returns:
         (documents, nodes), float64, entries only where a node may be answered. No node has more than any of its
@@ -112,6 +118,10 @@ def set_means(
     if most is not None:
         few = rank < most
         rows, columns, values, rank = rows[few], columns[few], values[few], rank[few]
+    if each:
+        found = csr_matrix((values, (rows, columns)), shape=scores.shape)
+        found.sort_indices()
+        return found
     table = np.zeros((scores.shape[0], int(rank.max(initial=-1)) + 1))
     table[rows, rank] = values
     means = np.cumsum(table, axis=1) / np.arange(1, table.shape[1] + 1)

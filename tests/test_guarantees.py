@@ -65,9 +65,10 @@ def allowed(confidence: float) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("average", ["micro", "example"])
+@pytest.mark.parametrize("each", [True, False])
 @pytest.mark.parametrize("sharpen", [1.0, 2.5])
 def test_the_precision_of_the_population_holds_with_the_confidence_stated(
-    sharpen: float, average: str, method: str
+    sharpen: float, each: bool, average: str, method: str
 ) -> None:
     whole = population(60_000, 0, sharpen)
     measure = precision_of if average == "micro" else example_precision_of
@@ -75,7 +76,7 @@ def test_the_precision_of_the_population_holds_with_the_confidence_stated(
     broken, answered = 0, 0
     for seed in range(1, DRAWS + 1):
         own = population(300, seed, sharpen)
-        found = of(*own, precision=0.85, confidence=0.8, average=average, method=method)
+        found = of(*own, precision=0.85, confidence=0.8, average=average, method=method, each=each)
         if found.chosen.mean not in known:
             known[found.chosen.mean] = measure(found, *whole)
         broken += known[found.chosen.mean] < 0.85
@@ -129,17 +130,28 @@ def test_p_values_fall_with_evidence(method: str, shift: float) -> None:
     dag=dags(max_nodes=7),
     seed=st.integers(0, 2**32 - 1),
     path=st.booleans(),
+    each=st.booleans(),
     average=st.sampled_from(["micro", "example"]),
 )
-def test_what_is_said_of_each_mean_is_what_its_decoder_does(dag, seed: int, path: bool, average: str) -> None:
+def test_what_is_said_of_each_mean_is_what_its_decoder_does(
+    dag, seed: int, path: bool, each: bool, average: str
+) -> None:
     taxonomy, rng = dag.taxonomy, np.random.default_rng(seed)
     scores = taxonomy.coherent(rng.beta(2, 0.5, (6, len(taxonomy))).astype(np.float32))
     true = close(taxonomy, from_pairs(*np.nonzero(rng.random(scores.shape) < scores), shape=scores.shape))
     found = guarantee(
-        taxonomy, true, csr_matrix(scores), precision=0.8, confidence=0.5, path=path, average=average, most=4
+        taxonomy,
+        true,
+        csr_matrix(scores),
+        precision=0.8,
+        confidence=0.5,
+        path=path,
+        each=each,
+        average=average,
+        most=4,
     )
     for said in found.tested:
-        decoder = guarantees.SafeDepthDecoder(said.mean, found.least, found.most, path)
+        decoder = guarantees.SafeDepthDecoder(said.mean, found.least, found.most, path, each)
         chosen = decoder.select(taxonomy, scores)
         size, some = chosen.sum(axis=1), chosen.any(axis=1)
         assert said.coverage == pytest.approx(some.mean())
