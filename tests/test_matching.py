@@ -19,21 +19,8 @@ from hclf.labels import label_matrix
 from hclf.scorers import matching
 from hclf.scorers.features import ROW_NORM
 from hclf.scorers.linear import PATH_WORDS, LinearScorer, node_texts
-from hclf.scorers.matching import (
-    FEATURES,
-    MOST_PHRASES,
-    MOST_WORDS,
-    PHRASE_WORDS,
-    UNTAUGHT,
-    WORD_SCALE,
-    Index,
-    Matcher,
-    Matches,
-    Outline,
-    Pairs,
-    Phrases,
-    log_scaled,
-)
+from hclf.scorers.matching import MOST_WORDS, UNTAUGHT, WORD_SCALE, Matcher, Matches, log_scaled
+from hclf.scorers.phrases import FEATURES, MOST_PHRASES, PHRASE_WORDS, TELLING, Index, Outline, Pairs, Phrases
 from hclf.taxonomy import Node, Taxonomy
 
 Words = list[set[int]]
@@ -111,7 +98,7 @@ class Case:
 
     def cosines(self, document: int) -> dict[int, float]:
         row = self.X.toarray()[document] / max(np.linalg.norm(self.X.toarray()[document]), 1e-12)
-        row[row < matching.TELLING * row[row != 0].mean() if row.any() else 0] = 0  # the rest is not looked up
+        row[row < TELLING * row[row != 0].mean() if row.any() else 0] = 0  # the rest is not looked up
         found = self.centroids.toarray() @ row
         return {int(j): float(c) for j, c in zip(self.known, found, strict=True) if c > 0}
 
@@ -270,7 +257,7 @@ def random_matcher(case: Case, seed: int) -> Matcher:
     """A matcher of a random case with weights as if it had learned something."""
     rng = np.random.default_rng(seed)
     matcher = Matcher()
-    matcher.index, matcher.idf, matcher.width = case.index, case.idf, WIDTH
+    matcher.index, matcher.idf = case.index, case.idf
     matcher.weights = rng.uniform(0, 2, len(FEATURES)).astype(np.float32)
     matcher.words = rng.normal(size=(3, WIDTH)).astype(np.float32)
     matcher.swaps = np.sort(rng.choice(WIDTH**2, 40, replace=False)).astype(np.int64)

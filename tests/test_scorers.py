@@ -19,7 +19,8 @@ from hclf.errors import HclfError, UsageError
 from hclf.labels import from_pairs, label_matrix, partial_depth
 from hclf.scorers import SCORERS, one_vs_rest, scorer_class
 from hclf.scorers.base import Candidates, Scored
-from hclf.scorers.linear import LinearScorer, Rows, node_texts
+from hclf.scorers.linear import LinearScorer, node_texts
+from hclf.scorers.training import Rows
 from hclf.taxonomy import Node, Taxonomy
 
 every_scorer = pytest.mark.parametrize("name", SCORERS)
@@ -378,7 +379,7 @@ def test_a_margin_is_compared_with_its_level_its_parents_and_its_children(dag: D
     scorer.columns = columns
     nothing = csr_matrix((1, 1), dtype=np.float32)
     Y = from_pairs(np.zeros(len(columns), dtype=int), columns, (1, len(taxonomy)))
-    scorer._gather(Rows(nothing, Y, None, nothing, nothing[:0], columns[:0], nothing[:0]), taxonomy)
+    scorer._arrange(Rows(nothing, Y, None, nothing, nothing[:0], columns[:0], nothing[:0]), taxonomy)
     out = np.full((len(LinearScorer.channels), 3, len(columns)), np.nan, dtype=np.float32)
     seed = data.draw(st.integers(0, 2**32 - 1))
     margin = np.random.default_rng(seed).normal(size=out[0].shape).round(1).astype(np.float32)  # ties, too

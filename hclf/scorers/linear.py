@@ -14,59 +14,30 @@ channels, and scores the nodes without a model of their own: those among a docum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_matrix, csr_matrix, vstack
-from sklearn.preprocessing import normalize
+from scipy.sparse import csr_matrix, vstack
 
 from hclf.errors import UsageError
-from hclf.inputs import Inputs
-from hclf.labels import closures, from_pairs, most_specific, pairs
+from hclf.inputs import Inputs, length
 from hclf.scorers.base import Candidates, Progress, Scored, silent
-from hclf.scorers.features import (
-    ROW_NORM,
-    Features,
-    MatrixFeatures,
-    TextFeatures,
-    features_from_state,
-)
-from hclf.scorers.matching import MOST_WORDS, Matcher, Outline, log_scaled
-from hclf.scorers.one_vs_rest import LinearModel, Problem, Recipe, block_count, train_all
+from hclf.scorers.features import ROW_NORM, Features, MatrixFeatures, TextFeatures, features_from_state
+from hclf.scorers.matching import MOST_WORDS, Matcher, log_scaled
+from hclf.scorers.one_vs_rest import LinearModel, Recipe, block_count, train_all
+from hclf.scorers.packing import packed, prefixed, unpacked, unprefixed
+from hclf.scorers.training import Rows
 from hclf.taxonomy import Taxonomy, distinct, run_starts
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 PATH_WORDS = 24  # a longer path is nobody's phrase for a node
-OPTIONS = (
-    "C",
-    "negatives",
-    "negatives_per_positive",
-    "random_negatives",
-    "exact",
-    "node_texts",
-    "matching",
-    "max_models",
-    "prune",
-    "updatable",
-    "seed",
-)
+OPTIONS = (*Recipe._fields, "node_texts", "matching", "max_models", "updatable")  # that a saved scorer keeps
+ARRAYS = ("columns", "known", "levels", "edges", "bias")
 SCARCE, MANY_SCARCE = 10, 0.1  # matching is for taxonomies where this share of the nodes has fewer documents
-
-
-class Rows(NamedTuple):
-    """What is trained on: documents (features, labels, unknown labels, words), texts of nodes and whose they are."""
-
-    X: csr_matrix[Any]
-    Y: csr_matrix[Any]
-    unknown: csr_matrix[Any] | None
-    W: csr_matrix[Any]
-    of_texts: csr_matrix[Any]
-    text_columns: Ints
-    words: csr_matrix[Any]
 
 
 class LinearScorer:
@@ -142,22 +113,19 @@ class LinearScorer:
         """
         counts = np.bincount(Y.indices, minlength=Y.shape[1])
         self.columns: Ints = np.sort(np.argsort(-counts, kind="stable")[: min(self.max_models, (counts > 0).sum())])
-        matching = self._is_matching(inputs, counts)
-        texts = self._texts(taxonomy, np.arange(len(taxonomy)) if matching else self.columns, inputs)
+        self.matcher: Matcher | None = None
+        if self._is_matching(inputs, counts):
+            self.matcher = Matcher(threads=self.n_jobs, seed=self.seed)
+        every = np.arange(len(taxonomy))
+        text_columns, texts = self._texts(taxonomy, every if self.matcher else self.columns, inputs)
         features: Any = MatrixFeatures() if isinstance(inputs, csr_matrix) else TextFeatures(self.field_weights)
         self.features: Features = features
-        X, of_texts = features.fit_transform(inputs, [text for _, text in texts])
-        columns = np.array([column for column, _ in texts], dtype=np.int64)
-        W = features.words(features.main_text(inputs), MOST_WORDS) if matching else X[:, :0]
-        words = features.words([text for _, text in texts], MOST_WORDS) if matching else of_texts[:, :0]
-        rows = Rows(X, Y, unknown, W, of_texts, columns, words)
-        centroids = self._gather(rows, taxonomy)
+        X, of_texts = features.fit_transform(inputs, texts)
+        rows = Rows(X, Y, unknown, self._words(inputs), of_texts, text_columns, self._words(self._documents(texts)))
+        self._arrange(rows, taxonomy)
         self.weights, self.bias = self._train(rows, taxonomy, self.columns, progress)
-        self.matcher: Matcher | None = None
-        if matching:
-            self.matcher = Matcher(threads=self.n_jobs, seed=self.seed).fit(
-                (W, X), most_specific(taxonomy, Y), (words, columns), Outline.of(taxonomy), self.known, centroids
-            )
+        if self.matcher:
+            self.matcher.fit(rows, taxonomy, self.known, self.centroids)
         self.rows = rows if self.updatable else None
         self._compile()
         return self
@@ -189,111 +157,92 @@ class LinearScorer:
         """
         if self.rows is None:
             raise UsageError('only a model fitted with scorer_options={"updatable": True} can be updated')
-        features: Any = self.features
-        old, X = self.rows, self.features.transform(inputs)
-        hidden = None
-        if old.unknown is not None or unknown is not None:
-            parts = [part if part is not None else label[:0] for part, label in ((old.unknown, old.Y), (unknown, Y))]
-            hidden = _below(*(_resized(part, label.shape) for part, label in zip(parts, (old.Y, Y), strict=True)))
-        W = features.words(features.main_text(inputs), MOST_WORDS) if self.matcher else X[:, :0]
-        rows = old._replace(X=_below(old.X, X), Y=_below(old.Y, Y), unknown=hidden, W=_below(old.W, W))
-        again = distinct(
-            np.concatenate([Y.indices.astype(np.int64), np.zeros(0, int) if changed is None else changed])
-        )
-        counts = np.bincount(rows.Y.indices, minlength=Y.shape[1])
-        again = again[counts[again] > 0]
+        changed = np.zeros(0, dtype=np.int64) if changed is None else changed
+        X = self.features.transform(inputs)
+        rows = self.rows.with_documents(X, Y, unknown, self._words(inputs))
         before = self.columns
-        # Nodes that get their first model: those with most documents, as far as `max_models` goes.
-        new = again[~np.isin(again, before)]
-        new = new[np.argsort(-counts[new], kind="stable")[: max(self.max_models - len(before), 0)]]
+        again, new = self._due(rows, distinct(np.concatenate([Y.indices.astype(np.int64), changed])))
         self.columns = distinct(np.concatenate([before, new]))
-        again = again[np.isin(again, self.columns)]
-        reread = new if changed is None else distinct(np.concatenate([changed, new]))
-        if len(reread):
-            rows = self._read_again(rows, taxonomy, reread, inputs)
-        centroids = self._gather(rows, taxonomy)
+        if not isinstance(inputs, csr_matrix):
+            rows = self._read_again(rows, taxonomy, distinct(np.concatenate([changed, new])), inputs)
+        self._arrange(rows, taxonomy)
         weights, bias = self._train(rows, taxonomy, again, progress)
         # The old models, without those trained again, and the new ones, in the order of columns.
         kept = ~np.isin(before, again)
         order = np.argsort(np.concatenate([before[kept], again]))
         self.weights = csr_matrix(vstack([self.weights[kept], weights]))[order]
         self.bias = np.concatenate([self.bias[kept], bias])[order]
-        if self.matcher is not None:
-            self.matcher.renew(
-                rows.W, most_specific(taxonomy, rows.Y), (rows.words, rows.text_columns), self.known, centroids
-            )
+        if self.matcher:
+            self.matcher.renew(rows, taxonomy, self.known, self.centroids)
         self.rows = rows
         self._compile()
         return self
 
+    def _due(self, rows: Rows, touched: Ints) -> tuple[Ints, Ints]:
+        """Return the columns to train, of those touched, and which of them get their first model.
+
+        First models go to the nodes with most documents, as far as `max_models` goes.
+        """
+        counts = np.bincount(rows.Y.indices, minlength=rows.Y.shape[1])
+        touched = touched[counts[touched] > 0]
+        is_old = np.isin(touched, self.columns)
+        new = touched[~is_old]
+        new = new[np.argsort(-counts[new], kind="stable")[: max(self.max_models - len(self.columns), 0)]]
+        return np.sort(np.concatenate([touched[is_old], new])), new
+
     def _read_again(self, rows: Rows, taxonomy: Taxonomy, changed: Ints, inputs: Inputs) -> Rows:
         """Return the rows with the texts of changed nodes as the taxonomy has them now."""
-        features: Any = self.features
-        keep = np.flatnonzero(~np.isin(rows.text_columns, changed))
-        texts = self._texts(taxonomy, changed if self.matcher else np.intersect1d(changed, self.columns), inputs)
-        if isinstance(inputs, csr_matrix):
-            return rows
-        of_texts = features.transform([{features.main_field: text} for _, text in texts])
-        words = features.words([text for _, text in texts], MOST_WORDS) if self.matcher else of_texts[:, :0]
-        columns = np.array([column for column, _ in texts], dtype=np.int64)
-        columns = np.concatenate([rows.text_columns[keep], columns])
-        order = np.argsort(columns, kind="stable")  # as fit has them
-        return rows._replace(
-            of_texts=_below(rows.of_texts[keep], of_texts)[order],
-            text_columns=columns[order],
-            words=_below(rows.words[keep], words)[order],
-        )
+        read = changed if self.matcher else np.intersect1d(changed, self.columns)
+        columns, texts = self._texts(taxonomy, read, inputs)
+        documents = self._documents(texts)
+        return rows.with_texts(changed, columns, self.features.transform(documents), self._words(documents))
 
-    def _gather(self, rows: Rows, taxonomy: Taxonomy) -> Callable[[Ints], csr_matrix[Any]]:
-        """Set what goes with the columns, and all centroids; return how to make centroids of some documents."""
+    def _arrange(self, rows: Rows, taxonomy: Taxonomy) -> None:
+        """Set what goes with the columns, and all centroids."""
         self.levels: Ints = taxonomy.levels[self.columns]
         position, parents = taxonomy.parents.of_many(self.columns)
         trained = np.isin(parents, self.columns)
         self.edges: Ints = np.stack([position[trained], np.searchsorted(self.columns, parents[trained])])
-        self.known: Ints = distinct(np.concatenate([rows.Y.indices.astype(np.int64), rows.text_columns]))
-        labels = closures(taxonomy, rows.text_columns)
-
-        def centroids(of: Ints) -> csr_matrix[Any]:
-            return _centroids(_below(rows.X[of], rows.of_texts), _below(rows.Y[of], labels), self.known)
-
-        self.centroids: csr_matrix[Any] = centroids(np.arange(rows.X.shape[0]))
-        return centroids
+        self.known: Ints = rows.known
+        self.centroids: csr_matrix[Any] = rows.centroids(taxonomy, self.known)
 
     def _is_matching(self, inputs: Inputs, counts: Ints) -> bool:
         if isinstance(inputs, csr_matrix):
             return False
         return bool((counts < SCARCE).mean() > MANY_SCARCE) if self.matching is None else self.matching
 
-    def _texts(self, taxonomy: Taxonomy, columns: Ints, inputs: Inputs) -> list[tuple[int, str]]:
-        """Return (column, text) of the nodes' own texts; numeric features have no use for them."""
+    def _texts(self, taxonomy: Taxonomy, columns: Ints, inputs: Inputs) -> tuple[Ints, list[str]]:
+        """Return the nodes' own texts, with their columns; numeric features have no use for them."""
         if not self.node_texts or isinstance(inputs, csr_matrix):
-            return []
-        return [(j, text) for j in columns.tolist() for text in node_texts(taxonomy, j)]
+            return columns[:0], []
+        found = [(j, text) for j in columns.tolist() for text in node_texts(taxonomy, j)]
+        return np.array([j for j, _ in found], dtype=np.int64), [text for _, text in found]
+
+    def _documents(self, texts: Sequence[str]) -> list[dict[str, str]]:
+        """Return single texts as documents."""
+        features: Any = self.features
+        return [{features.main_field: text} for text in texts]
+
+    def _words(self, inputs: Inputs) -> csr_matrix[Any]:
+        """Return (documents, words): ones at the words that matching reads; no columns where nothing is matched."""
+        if self.matcher is None:
+            return csr_matrix(np.zeros((length(inputs), 0), dtype=np.float32))
+        features: Any = self.features
+        words: csr_matrix[Any] = features.words(features.main_text(inputs), MOST_WORDS)
+        return words
 
     def _train(
         self, rows: Rows, taxonomy: Taxonomy, columns: Ints, progress: Progress
     ) -> tuple[csr_matrix[Any], Floats]:
         """Return weights and biases of these columns."""
-        of_models = np.isin(rows.text_columns, self.columns)
-        X = _below(rows.X, rows.of_texts[of_models])
-        Y = _below(rows.Y, closures(taxonomy, rows.text_columns[of_models]))
-        unknown = None if rows.unknown is None else csc_matrix(_resized(rows.unknown, Y.shape))
-        problem = Problem(X, csc_matrix(Y), unknown)
-        recipe = Recipe(
-            self.C,
-            self.negatives,
-            self.negatives_per_positive,
-            self.random_negatives,
-            self.exact,
-            self.prune,
-            self.seed,
-        )
+        problem = rows.problem(taxonomy, self.columns)
+        recipe = Recipe(*(getattr(self, name) for name in Recipe._fields))
         centroids = self.centroids[np.searchsorted(self.known, columns)]
         blocks = train_all(problem, columns, centroids, recipe, n_jobs=self.n_jobs)
         models: list[LinearModel] = []
         for block in progress(blocks, "training nodes", block_count(problem, columns)):
             models.extend(block)
-        weights = _stack([m.columns for m in models], [m.values for m in models], X.shape[1])
+        weights = _stack([m.columns for m in models], [m.values for m in models], rows.X.shape[1])
         return weights, np.array([m.bias for m in models], dtype=np.float32)
 
     def _compile(self) -> None:
@@ -313,10 +262,11 @@ class LinearScorer:
         similarity = (X @ self._centroids_by_feature).toarray() / np.float32(ROW_NORM)
         np.sqrt(np.maximum(similarity, 0, out=similarity), out=out[1])
         self._look_around(out)
-        if self.matcher is None:
-            return Scored(out)
-        features: Any = self.features
-        found = self.matcher.match(features.words(features.main_text(inputs), MOST_WORDS), X)
+        return Scored(out, self._match(self.matcher, inputs, X, out) if self.matcher else None)
+
+    def _match(self, matcher: Matcher, inputs: Inputs, X: csr_matrix[Any], out: Floats) -> Candidates:
+        """Fill in the channels that matching gives the columns; return those of other nodes."""
+        found = matcher.match(self._words(inputs), X)
         match = log_scaled(found.probability)
         place = np.minimum(np.searchsorted(self.columns, found.columns), len(self.columns) - 1)
         modelled = self.columns[place] == found.columns
@@ -324,7 +274,7 @@ class LinearScorer:
         out[2][at], out[3][at] = match[modelled], found.overlap[modelled]
         other = ~modelled
         channels = np.stack([match, np.sqrt(np.maximum(found.similarity, 0)), found.overlap, found.covered])
-        return Scored(out, Candidates(found.rows[other], found.columns[other], channels[:, other]))
+        return Candidates(found.rows[other], found.columns[other], channels[:, other])
 
     def _look_around(self, out: Floats) -> None:
         """Fill in the channels that compare a margin with others of the same document."""
@@ -345,56 +295,27 @@ class LinearScorer:
     def get_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return features, weights and centroids."""
         features, arrays = self.features.get_state()
-        arrays = {f"features_{key}": value for key, value in arrays.items()}
-        for name, matrix in (("weights", self.weights), ("centroids", self.centroids)):
-            arrays |= {f"{name}_{part}": getattr(matrix, part) for part in ("data", "indices", "indptr")}
-        if self.matcher is not None:
-            arrays |= {f"matcher_{key}": value for key, value in self.matcher.get_state().items()}
-        if self.rows is not None:
-            for name, matrix in self.rows._asdict().items():
-                if isinstance(matrix, csr_matrix):
-                    arrays |= {f"rows_{name}_{part}": getattr(matrix, part) for part in ("data", "indices", "indptr")}
-                    arrays[f"rows_{name}_shape"] = np.array(matrix.shape)
-            arrays["rows_text_columns"] = self.rows.text_columns
-        config = {
-            "features": features,
-            "n_features": self.weights.shape[1],
-            "matching": self.matcher is not None,
-            "options": {name: getattr(self, name) for name in OPTIONS},
-        }
-        return config, arrays | {
-            "columns": self.columns,
-            "known": self.known,
-            "levels": self.levels,
-            "edges": self.edges,
-            "bias": self.bias,
+        config = {"features": features, "options": {name: getattr(self, name) for name in OPTIONS}}
+        return config, {
+            **prefixed("features", arrays),
+            **packed("weights", self.weights),
+            **packed("centroids", self.centroids),
+            **(prefixed("matcher", self.matcher.get_state()) if self.matcher else {}),
+            **(prefixed("rows", self.rows.get_state()) if self.rows else {}),
+            **{name: getattr(self, name) for name in ARRAYS},
         }
 
     @classmethod
     def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Build a fitted scorer from what `get_state` returned."""
         scorer = cls(**config["options"])
-        scorer.columns, scorer.known, scorer.bias = arrays["columns"], arrays["known"], arrays["bias"]
-        scorer.levels, scorer.edges = arrays["levels"], arrays["edges"]
-        own = {key.removeprefix("features_"): a for key, a in arrays.items() if key.startswith("features_")}
-        scorer.features = features_from_state(config["features"], own)
-        scorer.weights, scorer.centroids = (
-            csr_matrix(
-                tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr")),
-                shape=(len(rows), config["n_features"]),
-            )
-            for name, rows in (("weights", scorer.columns), ("centroids", scorer.known))
-        )
-        scorer.rows = None
-        if "rows_text_columns" in arrays:
-            kept: dict[str, Any] = {
-                name: _stored(arrays, f"rows_{name}") for name in Rows._fields if name != "text_columns"
-            }
-            scorer.rows = Rows(**kept, text_columns=arrays["rows_text_columns"])
-        scorer.matcher = None
-        if config["matching"]:
-            own = {key.removeprefix("matcher_"): a for key, a in arrays.items() if key.startswith("matcher_")}
-            scorer.matcher = Matcher.from_state(own, scorer.known, scorer.centroids)
+        for name in ARRAYS:
+            setattr(scorer, name, arrays[name])
+        scorer.features = features_from_state(config["features"], unprefixed("features", arrays))
+        scorer.weights, scorer.centroids = unpacked("weights", arrays), unpacked("centroids", arrays)
+        rows, matcher = unprefixed("rows", arrays), unprefixed("matcher", arrays)
+        scorer.rows = Rows.from_state(rows) if rows else None
+        scorer.matcher = Matcher.from_state(matcher, scorer.known, scorer.centroids) if matcher else None
         scorer._compile()
         return scorer
 
@@ -410,33 +331,8 @@ def node_texts(taxonomy: Taxonomy, column: int) -> list[str]:
     return texts
 
 
-def _centroids(X: Any, Y: Any, columns: Ints, prune: float = 1e-3) -> csr_matrix[Any]:
-    """Return the unit-length mean row of each column's documents, without entries below `prune`."""
-    member = csr_matrix(csc_matrix(Y)[:, columns].T, dtype=np.float32)
-    centroids = normalize(member @ X, copy=False)
-    centroids.data[centroids.data < prune] = 0
-    centroids.eliminate_zeros()
-    centroids.sort_indices()
-    return csr_matrix(centroids)
-
-
 def _stack(indices: Sequence[Ints], values: Sequence[Floats], width: int) -> csr_matrix[Any]:
     indptr = np.concatenate([[0], np.cumsum([len(part) for part in indices])])
     data = np.concatenate(values) if values else np.zeros(0, dtype=np.float32)
     flat = np.concatenate(indices) if indices else np.zeros(0, dtype=np.int64)
     return csr_matrix((data, flat, indptr), shape=(len(indices), width))
-
-
-def _stored(arrays: Mapping[str, NDArray[Any]], name: str) -> csr_matrix[Any] | None:
-    if f"{name}_shape" not in arrays:
-        return None
-    parts = tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr"))
-    return csr_matrix(parts, shape=tuple(arrays[f"{name}_shape"].tolist()))
-
-
-def _below(upper: csr_matrix[Any], lower: csr_matrix[Any]) -> csr_matrix[Any]:
-    return csr_matrix(vstack([upper, lower]))
-
-
-def _resized(Y: csr_matrix[Any], shape: tuple[int, int]) -> csr_matrix[Any]:
-    return from_pairs(*pairs(Y), shape=shape)
