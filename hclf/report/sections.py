@@ -83,14 +83,16 @@ def _metrics(evaluation: Evaluation, beside: Mapping[str, Evaluation], against: 
     return html_table(headers, rows)
 
 
-def _difference(value: float | None, key: str, row: Row | None, *, untested: bool = False) -> str:
+def _difference(
+    value: float | None, key: str, row: Row | None, *, untested: bool = False, below: bool = False
+) -> str:
     """Return a difference with its interval, coloured when it is shown or nothing at all was tested."""
     if value is None:
         return "–"
     better = None if untested else is_better(value, key, row)
     kind = {None: "", True: ' class="better"', False: ' class="worse"'}[better]
-    bounds = difference_interval(row, key)
-    return f"<span{kind}>{difference(value, key)}</span>" + (f"&ensp;<small>{bounds}</small>" if bounds else "")
+    bounds, apart = difference_interval(row, key), "<br>" if below else "&ensp;"
+    return f"<span{kind}>{difference(value, key)}</span>" + (f"{apart}<small>{bounds}</small>" if bounds else "")
 
 
 def _gains(against: Mapping[str, Comparison], part: str, key: str, which: Any) -> list[str]:
@@ -98,7 +100,8 @@ def _gains(against: Mapping[str, Comparison], part: str, key: str, which: Any) -
     cells = []
     for comparison in against.values():
         row = next((row for row in getattr(comparison, part) if row[key] == which), None)
-        cells.append("–" if row is None else _difference(row["difference"], "hF", row))
+        says = row is not None and (row["a"] or row["b"])
+        cells.append(_difference(row["difference"], "hF", row, below=True) if row and says else "–")
     return cells
 
 
@@ -347,11 +350,12 @@ def cold_start_section(diagnostics: Diagnostics, evaluation: Evaluation, against
     found = round(none["recall"] * none["support"])
     sentence = (
         f"{_count(none['nodes'], 'node has', 'nodes have')} no training document, so only their texts can tell; "
-        f"{_count(none['tested'], 'is', 'are')} true in the test data. "
-        f"{_count(found, 'label', 'labels')} of {none['support']:,} found."
+        f"{_count(none['tested'], 'is', 'are')} true in the test data."
         if none["nodes"]
         else "Every node has training documents."
     )
+    if none["support"]:
+        sentence += f" Of {_count(none['support'], 'label', 'labels')}, {found:,} found."
     table = html_table([*headers, "macro-F1", *(f"F1 − {other}" for other in against)], rows, wide=True)
     return f"<p>{sentence}</p>{table}"
 
