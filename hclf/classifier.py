@@ -26,6 +26,7 @@ from hclf.calibration import METHODS, LevelCalibration
 from hclf.data import Document, LabelResolver, Prediction, ScoredNode, split_indices, text_groups
 from hclf.data.texts import normalised
 from hclf.decoders import Closure, Decoder, default_decoder, make_decoder
+from hclf.diagnostics import Diagnostics, diagnose
 from hclf.errors import BundleError, DataError, NotFittedError, UsageError
 from hclf.evaluation import Evaluation, evaluate
 from hclf.fusion import Calibration, Prior, Sample, sample, sampling_rate, sparse_scores
@@ -776,6 +777,26 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             NotFittedError, DataError: as in `fit`.
             UsageError: as in `predict`.
         """
+        return self._measured(X, y, operating_point, intervals)[0]
+
+    def examine(
+        self, X: Any, y: Labels, *, operating_point: str = DEFAULT, intervals: bool | int = False
+    ) -> tuple[Evaluation, Diagnostics]:
+        """Return what `evaluate` does, and what a report shows beyond metrics: risk, reliability, confusions.
+
+        Arguments and errors are those of `evaluate`.
+        """
+        evaluation, true, predicted, scores = self._measured(X, y, operating_point, intervals)
+        point = self.operating_points_[operating_point]
+        thresholds = point.thresholds.values if point.decoder.cut else ()
+        return evaluation, diagnose(
+            self.taxonomy_, true, predicted, scores, thresholds=thresholds, train_counts=self.counts_
+        )
+
+    def _measured(
+        self, X: Any, y: Labels, operating_point: str, intervals: bool | int
+    ) -> tuple[Evaluation, csr_matrix[Any], csr_matrix[Any], csr_matrix[Any]]:
+        """Return the evaluation, and the truth, answers and scores it is of."""
         inputs = self._read(X)
         point = find_point(self.operating_points_, operating_point)
         true = close(self.taxonomy_, self._labelled(inputs, y))
@@ -786,16 +807,18 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             violations.append(self.taxonomy_.violations(batch.before))
         if not predicted:
             raise DataError("no documents to evaluate")
-        return evaluate(
+        answers, all_scores = csr_matrix(vstack(predicted)), csr_matrix(vstack(scores))
+        evaluation = evaluate(
             self.taxonomy_,
             true,
-            csr_matrix(vstack(predicted)),
-            scores=csr_matrix(vstack(scores)),
+            answers,
+            scores=all_scores,
             violations=np.concatenate(violations),
             train_counts=self.counts_,
             intervals=intervals,
             seed=self.seed,
         )
+        return evaluation, true, answers, all_scores
 
     def score(self, X: Any, y: Labels, *, operating_point: str = DEFAULT) -> float:
         """Return micro hF on labelled documents, at an operating point."""

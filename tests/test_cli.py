@@ -428,6 +428,47 @@ def test_without_a_baseline_none_is_shown(shop, tmp_path):
     assert "flat" not in ok("evaluate", bare, shop.test).out
 
 
+def test_reports_and_intervals(shop, tmp_path):
+    files = [tmp_path / f"report{suffix}" for suffix in (".html", ".md", ".json", ".csv")]
+    wanted = [word for file in files for word in ("--report", file)]
+    result = ok("evaluate", shop.model, shop.test, *wanted, "--json")
+    assert [f"report: {file}" for file in files] == result.err.splitlines()[-4:]
+    page, summary, everything, labels = (file.read_text("utf-8") for file in files)
+    texts = [record["title"] for record in records(shop.test)]
+    assert page.startswith("<!")
+    assert not [text for text in texts if text in page + summary + everything + labels]
+    assert "hF" in summary
+    told = json.loads(everything)
+    assert told["metrics"] == result.json["metrics"]
+    assert told["intervals"]["hF"] == result.json["intervals"]["hF"]
+    assert set(told["comparisons"]) == set(result.json["comparisons"]) == {"flat"}
+    assert told["about"]["data"]["file"] == str(shop.test)
+    assert len(told["diagnostics"]["thresholds"]) == 5
+    assert len(labels.splitlines()) == len(told["nodes"]) + 1
+    fails(2, "report.html exists; add -f", "evaluate", shop.model, shop.test, "--report", files[0])
+    ok("evaluate", shop.model, shop.test, "--report", files[0], "-f", "--with-examples")
+    assert [text for text in texts if text in files[0].read_text("utf-8")]
+    fails(2, "a report ends in", "evaluate", shop.model, shop.test, "--report", tmp_path / "report.pdf")
+    fails(2, "name one with --report", "evaluate", shop.model, shop.test, "--with-examples")
+
+
+def test_intervals_are_found_on_request(shop, evaluated):
+    found = ok("evaluate", shop.model, shop.test, "--intervals", "--json").json
+    low, high = found["intervals"]["hF"]
+    assert low <= found["metrics"]["hF"] <= high
+    assert found["metrics"] == evaluated["metrics"]
+    assert not evaluated.get("intervals")
+
+
+def test_a_report_of_anyone_s_predictions(shop, tmp_path):
+    ok("predict", shop.model, shop.test, "-o", tmp_path / "p.jsonl")
+    files = ("--gold", shop.test, "--pred", tmp_path / "p.jsonl", "-t", "products")
+    ok("evaluate", *files, "--report", tmp_path / "r.json")
+    told = json.loads((tmp_path / "r.json").read_text("utf-8"))
+    assert told["documents"] == TEST
+    assert told["about"]["predictions"]["file"] == str(tmp_path / "p.jsonl")
+
+
 def test_the_table_of_nodes(shop, tmp_path):
     file = tmp_path / "nodes.csv"
     ok("evaluate", shop.model, shop.test, "--nodes", file)

@@ -23,6 +23,7 @@ from hclf.classifier import HierarchicalClassifier
 from hclf.cli import main
 from hclf.data import Document
 from hclf.decoders import ThresholdDecoder, TopKDecoder, describe, tune_expected_f
+from hclf.diagnostics import diagnose
 from hclf.errors import HclfError, NotFittedError, UsageError
 from hclf.fusion import sparse_scores
 from hclf.guarantees import guarantee
@@ -305,10 +306,10 @@ def json_round_trip(points: dict[str, OperatingPoint]) -> dict[str, OperatingPoi
 
 @pytest.fixture(scope="module")
 def sure_model(pets: Sample, many: Sample) -> HierarchicalClassifier:
-    """With points `sure` (precision .8) and `surer` (.85), not to be changed."""
+    """With points `sure` (precision .85) and `surer` (.92), not to be changed."""
     model = HierarchicalClassifier(taxonomy=pets.taxonomy, n_jobs=1).fit(pets.X, pets.y)
-    model.tune(many.X, many.y, name="surer", goal="precision>=0.85", confidence=0.9)
-    return model.tune(many.X, many.y, name="sure", goal="precision>=0.8", confidence=0.9)
+    model.tune(many.X, many.y, name="surer", goal="precision>=0.92", confidence=0.9)
+    return model.tune(many.X, many.y, name="sure", goal="precision>=0.85", confidence=0.9)
 
 
 def test_a_promise_makes_a_safe_depth_point(sure_model: HierarchicalClassifier, many: Sample) -> None:
@@ -316,12 +317,12 @@ def test_a_promise_makes_a_safe_depth_point(sure_model: HierarchicalClassifier, 
     promise = point.guarantee
     assert promise is not None
     assert promise.holds
-    assert (promise.target, promise.confidence, promise.documents) == (0.8, 0.9, 300)
+    assert (promise.target, promise.confidence, promise.documents) == (0.85, 0.9, 300)
     assert (point.decoder_name, point.decoder) == ("safe-depth", promise.decoder)
-    assert (point.thresholds.goal, point.about["documents"]) == ("precision>=0.8", 300)
+    assert (point.thresholds.goal, point.about["documents"]) == ("precision>=0.85", 300)
     scores = sparse_scores(sure_model.predict_proba(many.X))
     true = label_matrix(many.taxonomy, many.y)
-    assert promise == guarantee(many.taxonomy, true, scores, precision=0.8, confidence=0.9)
+    assert promise == guarantee(many.taxonomy, true, scores, precision=0.85, confidence=0.9)
     answers = sure_model.predict(many.X, operating_point="sure")
     assert np.mean([bool(labels) for labels in answers]) == pytest.approx(promise.chosen.coverage)
     assert 0 < promise.chosen.coverage < 1
@@ -400,6 +401,19 @@ def test_a_promise_does_not_outlive_what_it_was_about(sure_model: HierarchicalCl
         sure_model.tune(many.X, many.y, goal="hf", decoder="safe-depth", name="deep")
 
 
+def test_an_examination_is_an_evaluation_and_what_a_report_shows(
+    audited: HierarchicalClassifier, more_pets: Sample
+) -> None:
+    evaluation, found = audited.examine(more_pets.X, more_pets.y, operating_point="audit")
+    assert evaluation == audited.evaluate(more_pets.X, more_pets.y, operating_point="audit")
+    assert found.thresholds == audited.operating_points_["audit"].thresholds.values
+    scores = sparse_scores(audited.predict_proba(more_pets.X))
+    answers = label_matrix(more_pets.taxonomy, audited.predict(more_pets.X, operating_point="audit"))
+    true = label_matrix(more_pets.taxonomy, more_pets.y)
+    options = {"thresholds": found.thresholds, "train_counts": audited.counts_}
+    assert found == diagnose(more_pets.taxonomy, true, answers, scores, **options)
+
+
 def test_intervals_come_with_an_evaluation_where_they_are_asked_for(
     pets_model: HierarchicalClassifier, more_pets: Sample
 ) -> None:
@@ -440,7 +454,7 @@ def test_a_flat_model_promises_nothing(pets: Sample) -> None:
 def test_triage_gives_each_document_one_place(sure_model: HierarchicalClassifier, zoo: Taxonomy) -> None:
     new = documents_about(zoo, 40, seed=4)
     documents = [Document(str(i), {"text": text}) for i, text in enumerate([*new.X, ""])]
-    found = list(sure_model.triage(documents, 0.8))
+    found = list(sure_model.triage(documents, 0.85))
     assert [prediction.id for _, prediction in found] == [document.id for document in documents]
     sure, usual = (list(sure_model.predict_documents(documents, operating_point=n)) for n in ("sure", "default"))
     assert {is_sure for is_sure, _ in found} == {True, False}
@@ -461,7 +475,7 @@ def test_where_no_point_answers_the_best_path_is_the_guess(
     model = copy(sure_model)
     never = replace(model.operating_points_["default"], name="never", thresholds=Thresholds((NEVER,) * 3))
     model.operating_points_ = {**model.operating_points_, "never": never}
-    guesses = [prediction for sure, prediction in model.triage(documents, 0.8, guess="never") if not sure]
+    guesses = [prediction for sure, prediction in model.triage(documents, 0.85, guess="never") if not sure]
     assert guesses
     for prediction in guesses:
         assert len(prediction.leaves) == 1
@@ -479,25 +493,25 @@ def test_triage_takes_the_loosest_promise_that_is_enough(sure_model: Hierarchica
         for name in ("sure", "surer")
     }
     assert by_point["sure"] != by_point["surer"]
-    assert answered(0.7) == answered(0.8) == by_point["sure"]
-    assert answered(0.81) == answered(0.85) == by_point["surer"]
-    with pytest.raises(UsageError, match=r"promises a precision of 0.9; make one: hclf tune .*'precision>=0.9'"):
-        sure_model.triage(documents, 0.9)
+    assert answered(0.7) == answered(0.85) == by_point["sure"]
+    assert answered(0.86) == answered(0.92) == by_point["surer"]
+    with pytest.raises(UsageError, match=r"promises a precision of 0.95; make one: hclf tune .*'precision>=0.95'"):
+        sure_model.triage(documents, 0.95)
     with pytest.raises(UsageError, match="no operating point 'x'"):
         sure_model.triage(documents, 0.8, guess="x")
 
 
 def test_a_promise_kept_by_silence_comes_last(sure_model: HierarchicalClassifier, many: Sample) -> None:
     model = copy(sure_model)
-    model.tune(many.X[:15], many.y[:15], name="silent", goal="precision>=0.83", confidence=0.99)
+    model.tune(many.X[:15], many.y[:15], name="silent", goal="precision>=0.88", confidence=0.99)
     promise = model.operating_points_["silent"].guarantee
     assert promise is not None
     assert not promise.holds
     assert model.predict(many.X, operating_point="silent") == [()] * 300
     documents = [Document(str(i), {"text": text}) for i, text in enumerate(many.X)]
-    assert any(sure for sure, _ in model.triage(documents, 0.83))  # at .85
+    assert any(sure for sure, _ in model.triage(documents, 0.88))  # at .92
     points = {"silent": model.operating_points_["silent"]}
-    assert promising_point(points, 0.83) is points["silent"]
+    assert promising_point(points, 0.88) is points["silent"]
 
 
 # -- calibration ---------------------------------------------------------------------------------------------------
@@ -846,7 +860,7 @@ def test_two_files_by_command(
 ) -> None:
     sure_model.save(shop.model, force=True)
     out, review = shop.folder / "out.jsonl.gz", shop.folder / "out.review.jsonl.gz"
-    assert run("predict", shop.model, shop.data, "-o", out, "--auto-precision", 0.8) == 0
+    assert run("predict", shop.model, shop.data, "-o", out, "--auto-precision", 0.85) == 0
     said = capsys.readouterr().err
     answers, guesses = (json_lines(gzip.decompress(file.read_bytes()).decode()) for file in (out, review))
     assert f"{len(answers)} documents ({len(answers) / 30:.1%}) answered: {out}" in said
@@ -858,10 +872,10 @@ def test_two_files_by_command(
     texts = list(json_lines(shop.data.read_text(), "text").values())
     sure = sure_model.predict(texts, operating_point="sure")
     assert answers == {str(i): labels for i, labels in enumerate(sure) if labels}
-    assert run("predict", shop.model, shop.data, "-o", out, "--auto-precision", 0.8) == 2
+    assert run("predict", shop.model, shop.data, "-o", out, "--auto-precision", 0.85) == 2
     assert "out.jsonl.gz exists" in capsys.readouterr().err
     out.unlink()
-    assert run("predict", shop.model, shop.data, "-o", out, "--auto-precision", 0.8) == 2
+    assert run("predict", shop.model, shop.data, "-o", out, "--auto-precision", 0.85) == 2
     assert "out.review.jsonl.gz exists" in capsys.readouterr().err
     assert run("inspect", shop.model) == 0
     assert "chosen to promise it with 90% confidence" in " ".join(capsys.readouterr().out.split())

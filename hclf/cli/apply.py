@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,8 +17,10 @@ from hclf.errors import DataError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hclf.data import Prediction
+    from hclf.data import Document, Prediction, Problems
+    from hclf.diagnostics import Diagnostics
     from hclf.evaluation import Evaluation
+    from hclf.statistics import Comparison
     from hclf.taxonomy import Taxonomy
 
 
@@ -133,6 +137,20 @@ def evaluate(
     ] = None,
     nodes: Annotated[Path | None, typer.Option("--nodes", help="Write the per-node table to this CSV file.")] = None,
     operating_point: opt.OperatingPoint = "default",
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Find 95 % intervals, and test differences.")
+    ] = False,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Write a report: .html (a page), .md (a summary), .json (everything) or .csv (labels); may repeat.",
+        ),
+    ] = None,
+    with_examples: Annotated[
+        bool, typer.Option("--with-examples", help="Show texts of documents in the page; otherwise none is.")
+    ] = False,
     fields: opt.Fields = "",
     label_field: opt.LabelField = "labels",
     id_field: opt.IdField = "id",
@@ -145,57 +163,137 @@ def evaluate(
 
     Example: hclf evaluate models/products examples/products/test.jsonl
 
+    Example: hclf evaluate models/products examples/products/test.jsonl --report report.html --report report.md
+
     Example: hclf evaluate --gold examples/products/test.jsonl --pred predictions.jsonl --taxonomy products
     """
     from hclf.data import Problems
+    from hclf.evaluation import against
 
-    guard_output(nodes, force)
+    for path in (nodes, *(report or ())):
+        guard_output(path, force)
+    wanted = _Wanted(operating_point, intervals or bool(report), bool(report))
+    if with_examples and not report:
+        raise UsageError("--with-examples is about a report: name one with --report")
+    if report:
+        from hclf.report import check_report_path
+
+        for path in report:
+            check_report_path(path)
     problems = Problems(strict=strict)
     common = {"label_field": label_field, "id_field": id_field, "format": input_format}
     if gold and pred and taxonomy and model is None:
-        evaluations = {"predictions": _score_files(gold, pred, taxonomy, problems, field_names(fields), common)}
+        found = _score_files(gold, pred, taxonomy, problems, field_names(fields), common, wanted)
+        files = {"gold": gold, "predictions": pred}
     elif model is not None and data and not (gold or pred):
-        evaluations = _score_model(model, data, taxonomy, operating_point, problems, field_names(fields), common)
+        found = _score_model(model, data, taxonomy, wanted, problems, field_names(fields), common)
+        files = {"model": str(model / "manifest.json"), "data": data}
     else:
         raise UsageError("give MODEL and DATA, or --gold, --pred and --taxonomy")
     say_problems(problems)
-    (name, first), *others = evaluations.items()
+    (name, first), *others = found.evaluations.items()
+    compared = against(found.evaluations) if others and wanted.intervals else {}
+    if report and found.diagnostics:
+        _write_reports(report, found.diagnostics, found, compared, files, problems, with_examples)
     if nodes is not None:
         first.write_node_csv(nodes)
         note(f"per-node table: {nodes}")
     if json:
-        more = {"baselines": {other: ev.to_dict() for other, ev in others}} if others else {}
+        more: dict[str, Any] = {"baselines": {other: ev.to_dict() for other, ev in others}} if others else {}
+        if compared:
+            more["comparisons"] = {other: comparison.to_dict() for other, comparison in compared.items()}
         print_json({**first.to_dict(), "problems": problems.to_dict(), **more})
     else:
         from hclf.report import evaluation_report
 
-        stdout.print(evaluation_report(first, baselines=dict(others), name=name), soft_wrap=False)
+        shown = evaluation_report(first, baselines=dict(others), comparisons=compared, name=name)
+        stdout.print(shown, soft_wrap=False)
+
+
+class _Wanted(NamedTuple):
+    """What to find: at which operating point, and whether with intervals and what a report shows."""
+
+    operating_point: str
+    intervals: bool
+    diagnostics: bool
+
+
+class _Found(NamedTuple):
+    """Evaluations by name, ours first; what they are of, and what a report shows besides."""
+
+    evaluations: dict[str, Evaluation]
+    taxonomy: Taxonomy
+    documents: list[Document]
+    diagnostics: Diagnostics | None
+
+
+def _write_reports(
+    paths: list[Path],
+    diagnostics: Diagnostics,
+    found: _Found,
+    compared: dict[str, Comparison],
+    files: dict[str, str],
+    problems: Problems,
+    with_examples: bool,
+) -> None:
+    from hclf.report import reproduction, typical_examples, write_report
+
+    (name, first), *others = found.evaluations.items()
+    examples = typical_examples(first.answers, found.documents) if with_examples and first.answers else None
+    for path in paths:
+        write_report(
+            path,
+            first,
+            found.taxonomy,
+            diagnostics,
+            title=f"Evaluation on {Path(list(files.values())[1]).name}",
+            name=name,
+            about=reproduction(shlex.join(["hclf", *sys.argv[1:]]), files),
+            baselines=dict(others),
+            comparisons=compared,
+            problems=problems.to_dict(),
+            examples=examples,
+        )
+        note(f"report: {path}")
 
 
 def _score_model(
     model: Path,
     data: str,
     taxonomy: str | None,
-    operating_point: str,
+    wanted: _Wanted,
     problems: Any,
     fields: list[str] | None,
     common: dict[str, Any],
-) -> dict[str, Evaluation]:
+) -> _Found:
     from hclf.classifier import HierarchicalClassifier
 
     loaded = HierarchicalClassifier.load(model, taxonomy=taxonomy)
     flat = HierarchicalClassifier.load_baseline(model)
-    wanted = fields or loaded.report_.get("fields")
-    documents = read_labelled(data, loaded.taxonomy_, problems, fields=wanted, **common)
+    named = fields or loaded.report_.get("fields")
+    documents = read_labelled(data, loaded.taxonomy_, problems, fields=named, **common)
     X, y = [d.fields for d in documents], [d.labels or () for d in documents]
-    found = {"hierarchical": loaded.evaluate(X, y, operating_point=operating_point)}
-    return found | ({"flat": flat.evaluate(X, y)} if flat else {})
+    asked: dict[str, Any] = {"operating_point": wanted.operating_point, "intervals": wanted.intervals}
+    diagnostics = None
+    if wanted.diagnostics:
+        evaluation, diagnostics = loaded.examine(X, y, **asked)
+    else:
+        evaluation = loaded.evaluate(X, y, **asked)
+    beside = {"flat": flat.evaluate(X, y, intervals=wanted.intervals)} if flat else {}
+    return _Found({"hierarchical": evaluation, **beside}, loaded.taxonomy_, documents, diagnostics)
 
 
 def _score_files(
-    gold: str, pred: str, taxonomy: str, problems: Any, fields: list[str] | None, common: dict[str, Any]
-) -> Evaluation:
+    gold: str,
+    pred: str,
+    taxonomy: str,
+    problems: Any,
+    fields: list[str] | None,
+    common: dict[str, Any],
+    wanted: _Wanted,
+) -> _Found:
     from hclf.data import LabelResolver, read_predictions
+    from hclf.diagnostics import diagnose
     from hclf.evaluation import evaluate as measure
     from hclf.labels import label_matrix
     from hclf.registry import load_taxonomy
@@ -218,11 +316,13 @@ def _score_files(
             raise DataError(f"prediction for id {prediction.id!r}: {error}", file=pred) from None
     if missing := len(documents) - len(seen):
         note(f"{missing:,} of {len(documents):,} gold documents have no prediction: they count as unknown")
-    return measure(
-        tree,
+    true, predicted = (
         label_matrix(tree, [d.labels or () for d in documents]),
         label_matrix(tree, answers, closed=False),
     )
+    evaluation = measure(tree, true, predicted, intervals=wanted.intervals)
+    diagnostics = diagnose(tree, true, predicted) if wanted.diagnostics else None
+    return _Found({"predictions": evaluation}, tree, documents, diagnostics)
 
 
 def _rows_by_id(ids: list[str], file: str) -> dict[str, int]:
