@@ -28,6 +28,7 @@ from hclf.scorers.features import ROW_NORM, Features, MatrixFeatures, TextFeatur
 from hclf.scorers.matching import MOST_WORDS, Matcher, log_scaled
 from hclf.scorers.one_vs_rest import LinearModel, Recipe, block_count, train_all
 from hclf.scorers.packing import packed, prefixed, unpacked, unprefixed
+from hclf.scorers.phrases import Table
 from hclf.scorers.training import Rows
 from hclf.taxonomy import Taxonomy, distinct, run_starts
 
@@ -268,8 +269,8 @@ class LinearScorer:
         """Fill in the channels that matching gives the columns; return those of other nodes."""
         found = matcher.match(self._words(inputs), X)
         match = log_scaled(found.probability)
-        place = np.minimum(np.searchsorted(self.columns, found.columns), len(self.columns) - 1)
-        modelled = self.columns[place] == found.columns
+        place = Table(self.columns, np.arange(len(self.columns))).at(found.columns, -1)
+        modelled = place >= 0
         at = found.rows[modelled], place[modelled]
         out[2][at], out[3][at] = match[modelled], found.overlap[modelled]
         other = ~modelled

@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 
 from hclf.labels import entries, most_specific, pairs
 from hclf.scorers.packing import Arrays, packed, unpacked
-from hclf.scorers.phrases import FEATURES, Index, Outline, Pairs, Phrases
+from hclf.scorers.phrases import FEATURES, Index, Outline, Pairs, Phrases, Table
 from hclf.scorers.training import Rows
 from hclf.taxonomy import Taxonomy, run_starts
 
@@ -131,11 +131,9 @@ class Matcher:
         keep = np.flatnonzero(answered[found.rows])
         if not len(keep):
             return
-        learned = _listwise(
-            csr_matrix(design[keep][:, active], dtype=np.float64), found.rows[keep], truth[keep], len(FEATURES)
-        )
+        seen = csr_matrix(design[keep][:, active], dtype=np.float64)
         weights = np.zeros(design.shape[1], dtype=np.float32)
-        weights[active] = learned
+        weights[active] = _listwise(seen, found.rows[keep], truth[keep], len(FEATURES))
         bounds = np.cumsum([len(FEATURES), 3 * self.width])
         self.weights, words, self.swap_weights = np.split(weights, bounds)
         self.words = words.reshape(3, self.width)
@@ -157,10 +155,8 @@ class Matcher:
 
     def _known_swaps(self, found: Pairs) -> tuple[Ints, Ints]:
         pair, key = found.swapped
-        if not len(self.swaps):
-            return pair[:0], pair[:0]
-        place = np.minimum(np.searchsorted(self.swaps, key), len(self.swaps) - 1)
-        known = self.swaps[place] == key
+        place = Table(self.swaps, np.arange(len(self.swaps))).at(key, -1)
+        known = place >= 0
         return pair[known], place[known]
 
     def match(self, W: csr_matrix[Any], X: csr_matrix[Any]) -> Matches:
