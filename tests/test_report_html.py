@@ -172,6 +172,12 @@ def test_shapes_that_do_not_fit_are_refused():
         diagnose(FOOD, T, P, train_counts=np.ones(4))
 
 
+def test_siblings_under_two_parents_are_confused_once():
+    both = Taxonomy(["a", "b", "c", "d"], [(parent, child) for parent in "ab" for child in "cd"])
+    found = diagnose(both, label_matrix(both, [["c"]]), label_matrix(both, [["d"]]))
+    assert found.confusions == [{"true": "c", "predicted": "d", "count": 1, "support": 1}]
+
+
 def test_a_typical_mistake_is_the_document_with_the_fewest_others():
     T = label_matrix(FOOD, [["r", "t"], ["r"], ["r"]])
     P = label_matrix(FOOD, [["n"], ["n"], ["r"]])
