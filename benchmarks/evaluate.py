@@ -270,7 +270,16 @@ MEASUREMENTS: dict[str, Callable[[int, int, Path], dict[str, Any]]] = {
     "scores, intervals": lambda *size: measure_scores(*size, intervals=True),
     "compare": measure_compare,
     "hclf evaluate": lambda documents, nodes, folder: measure_command(
-        folder, "evaluate", "--gold", "gold.jsonl", "--pred", "ours.jsonl", "-t", "taxonomy.tsv", "--json"
+        folder,
+        "evaluate",
+        "--gold",
+        "gold.jsonl",
+        "--pred",
+        "ours.jsonl",
+        "-t",
+        "taxonomy.tsv",
+        "--intervals",
+        "--json",
     ),
     "hclf compare": lambda documents, nodes, folder: measure_command(
         folder, "compare", "ours.jsonl", "theirs.jsonl", "--gold", "gold.jsonl", "-t", "taxonomy.tsv", "--json"
@@ -282,7 +291,7 @@ WORDS = {
     "scores": "`evaluate`, label sets and scores",
     "scores, intervals": "`evaluate(…, intervals=True)`, label sets and scores",
     "compare": "`compare`: two systems, intervals and tests",
-    "hclf evaluate": "`hclf evaluate --gold --pred`, reading included",
+    "hclf evaluate": "`hclf evaluate --gold --pred --intervals`, reading included",
     "hclf compare": "`hclf compare A B --gold`, reading included",
 }
 
