@@ -986,6 +986,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         model.classes_ = np.array(bundle.taxonomy.nodes, dtype=object)
         points = manifest["operating_points"]
         model.operating_points_ = {name: OperatingPoint.from_dict(name, points[name]) for name in (DEFAULT, *points)}
+        for point in model.operating_points_.values():  # one that does not fit is better found now
+            point.decode(bundle.taxonomy, np.zeros((1, len(bundle.taxonomy)), dtype=np.float32))
         model._one_label = manifest["one_label"]
         model.calibration_ = Calibration.from_dict(manifest["calibration"])
         model.candidate_calibration_ = Calibration.from_dict(manifest["candidate_calibration"])

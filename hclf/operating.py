@@ -121,15 +121,11 @@ class OperatingPoint:
     def from_dict(cls, name: str, data: Mapping[str, Any]) -> OperatingPoint:
         """Build from a name and `to_dict`."""
         options = dict(data["decoder"])
-        decoder_name = options.pop("name")
-        return cls(
-            name,
-            make_decoder(decoder_name, **options),
-            decoder_name,
-            Thresholds.from_dict(data["thresholds"]),
-            data["closure"],
-            dict(data["about"]),
-        )
+        decoder = options.pop("name")
+        thresholds, about = Thresholds.from_dict(data["thresholds"]), dict(data["about"])
+        point = cls(name, make_decoder(decoder, **options), decoder, thresholds, data["closure"], about)
+        _ = point.report, point.guarantee  # what they lack is better found now
+        return point
 
 
 def new_point(

@@ -24,11 +24,11 @@ from hclf.cli import main
 from hclf.data import Document
 from hclf.decoders import ThresholdDecoder, TopKDecoder, describe, tune_expected_f
 from hclf.diagnostics import diagnose
-from hclf.errors import HclfError, NotFittedError, UsageError
+from hclf.errors import BundleError, NotFittedError, UsageError
 from hclf.fusion import sparse_scores
 from hclf.guarantees import guarantee
 from hclf.labels import is_closed, label_matrix, label_sets
-from hclf.operating import OperatingPoint, permitted_nodes, promising_point
+from hclf.operating import OperatingPoint, new_point, permitted_nodes, promising_point
 from hclf.safe_depth import SafeDepthDecoder
 from hclf.taxonomy import Taxonomy
 from hclf.thresholds import NEVER, Thresholds
@@ -596,13 +596,8 @@ DECODERS = [("threshold", {}), ("path", {}), ("path", {"to_leaf": True}), ("top-
 
 
 def point_of(taxonomy: Taxonomy, name: str, options: dict[str, Any], threshold: float = 0.5) -> OperatingPoint:
-    data = {
-        "decoder": {"name": name, **options},
-        "thresholds": Thresholds((threshold,) * taxonomy.depth).to_dict(),
-        "closure": "ancestors",
-        "about": {},
-    }
-    return OperatingPoint.from_dict("p", data)
+    thresholds = Thresholds((threshold,) * taxonomy.depth)
+    return replace(new_point("p", name, options, "as asked"), thresholds=thresholds)
 
 
 @given(scored(), st.sampled_from(DECODERS[:2]))
@@ -849,10 +844,25 @@ def test_a_node_that_is_not_there_leaves_no_file(shop: Shop, capsys: pytest.Capt
 def test_a_bundle_with_odd_points_is_damaged(shop: Shop) -> None:
     from test_bundle import change_manifest
 
-    for harm in ({"o p": {}}, {"p": {}}, {"p": None}, []):
+    whole = read_manifest(shop.model)["operating_points"]
+    default = whole["default"]
+    few = {**default["thresholds"], "values": [0.5]}
+    odd = [
+        {"about": {}},
+        {"about": {"decoder_reason": "", "guarantee": -7}},
+        {"about": None},
+        {"thresholds": few},
+        {"thresholds": {**few, "values": None}},
+        {"decoder": {"name": "threshold", "exclusive": ["nowhere"]}},
+        {"decoder": {"name": "tresholds"}},
+    ]
+    harms = [{"o p": default}, {"p": {}}, {"p": None}, {"p": default}, *({"default": {**default, **o}} for o in odd)]
+    for harm in (*harms, []):
         change_manifest(shop.model, lambda m, harm=harm: m.update(operating_points=harm))
-        with pytest.raises(HclfError, match="damaged"):
+        with pytest.raises(BundleError, match="damaged"):
             HierarchicalClassifier.load(shop.model)
+    change_manifest(shop.model, lambda m: m.update(operating_points=whole))
+    assert HierarchicalClassifier.load(shop.model)
 
 
 def test_two_files_by_command(
