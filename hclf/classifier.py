@@ -462,13 +462,19 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     def _calibrate_levels(
         self, true: csr_matrix[Any], scores: csr_matrix[Any]
     ) -> tuple[LevelCalibration | None, csr_matrix[Any]]:
-        """Learn to calibrate coherent scores; return also those of these documents, each as one not learned from."""
+        """Learn to calibrate coherent scores; return also those of these documents, each as one not learned from.
+
+        Of a node that no document carries nothing is learned: that none is found among held-out documents either
+        says nothing against its name. It is calibrated as its level.
+        """
         if self.calibrate == "none" or self.flat or not true.shape[0]:
             return None, scores
         method: Any = self.calibrate
-        return LevelCalibration.cross_fit(
-            self.taxonomy_, true, scores, unknown=self._unknown(true), method=method, seed=self.seed
+        seen = (self.counts_ > 0) | (np.bincount(true.indices, minlength=len(self.taxonomy_)) > 0)
+        found, calibrated = LevelCalibration.cross_fit(
+            self.taxonomy_, true, _only(scores, seen), unknown=self._unknown(true), method=method, seed=self.seed
         )
+        return found, csr_matrix(calibrated + _only(found.apply_sparse(scores), ~seen))
 
     def _tuned(
         self,
@@ -1010,3 +1016,10 @@ def _tally(inputs: Inputs, Y: csr_matrix[Any]) -> dict[str, int]:
         "empty_texts": int(without_words(inputs).sum()),
         "documents_without_labels": int((np.diff(Y.indptr) == 0).sum()),
     }
+
+
+def _only(scores: csr_matrix[Any], columns: Bools) -> csr_matrix[Any]:
+    """Return sparse scores without the entries of other columns."""
+    keep = columns[scores.indices]
+    rows, found = pairs(scores)
+    return csr_matrix((scores.data[keep], (rows[keep], found[keep])), shape=scores.shape)

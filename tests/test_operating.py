@@ -548,6 +548,21 @@ def test_fit_calibrates_what_is_coherent_on_held_out_documents(many: Sample) -> 
     assert loss(after) < loss(before) + 0.005
 
 
+def test_nodes_without_documents_are_calibrated_as_their_level(many: Sample) -> None:
+    """No held-out document can carry them: that says nothing against their names."""
+    model = HierarchicalClassifier(taxonomy=many.taxonomy, n_jobs=1, scorer_options={"matching": True})
+    model.fit(many.X, many.y)
+    unseen = many.taxonomy.index("unseen")
+    offsets = np.zeros(len(many.taxonomy))
+    kept = model.level_calibration_.to_dict()["offsets"]
+    offsets[kept["columns"]] = kept["values"]
+    assert model.counts_[unseen] == 0
+    assert offsets[unseen] == 0
+    assert (offsets[model.counts_ > 0] != 0).any()
+    named = model.predict_proba(["unseen"])[0, unseen]
+    assert named > model.predict_proba(many.X[:50])[:, unseen].max()
+
+
 def test_tune_may_calibrate_anew_and_drops_what_rested_on_the_old_scores(
     audited: HierarchicalClassifier, many: Sample
 ) -> None:
