@@ -32,6 +32,11 @@ bench: $(VENV)/.ready
 	$(BIN)/python benchmarks/taxonomy.py
 	$(BIN)/python benchmarks/openfoodfacts.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/evaluate.py
+	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/operating_points.py
+	$(BIN)/python benchmarks/guarantees.py
 	test -d .bench/venv || $(BIN)/python benchmarks/peers.py --setup
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/frontier.py

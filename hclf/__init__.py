@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from hclf.labels import label_matrix, label_sets
     from hclf.metrics import hf_scorer
     from hclf.registry import load_taxonomy, shipped_taxonomies
+    from hclf.statistics import Comparison, compare
     from hclf.taxonomy import Node, Rule, Taxonomy
 
 _PUBLIC = {
+    "Comparison": "hclf.statistics",
     "Document": "hclf.data",
     "Evaluation": "hclf.evaluation",
     "HclfError": "hclf.errors",
@@ -32,6 +34,7 @@ _PUBLIC = {
     "Prediction": "hclf.data",
     "Rule": "hclf.taxonomy",
     "Taxonomy": "hclf.taxonomy",
+    "compare": "hclf.statistics",
     "evaluate": "hclf.evaluation",
     "hf_scorer": "hclf.metrics",
     "label_matrix": "hclf.labels",
@@ -44,6 +47,7 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Comparison",
     "Document",
     "Evaluation",
     "HclfError",
@@ -53,6 +57,7 @@ __all__ = [
     "Rule",
     "Taxonomy",
     "__version__",
+    "compare",
     "evaluate",
     "hf_scorer",
     "label_matrix",
