@@ -60,7 +60,7 @@ from hclf.operating import (
 from hclf.registry import load_taxonomy
 from hclf.scorers import Scorer, scorer_class
 from hclf.scorers.base import Candidates, Progress, Scored, silent
-from hclf.taxonomy import CoherenceMethod, Taxonomy, distinct, spread
+from hclf.taxonomy import CoherenceMethod, Taxonomy, distinct, run_starts, spread
 from hclf.thresholds import Search, Thresholds, parse_goal
 
 Ints = NDArray[np.int64]
@@ -74,6 +74,7 @@ SMALL = 1_500  # up to so many documents, held-out scores come from cross-valida
 FOLDS = 5
 HELD_OUT, MOST_HELD_OUT = 0.15, 5_000  # of the documents; more make calibration and thresholds no better
 BEST_PATH = new_point("best-path", "path", {"to_leaf": True}, "where there is no answer")
+LEFT_OVER = 0.1  # of what the best child leaves a node, when all its children together leave nothing
 FEWEST = 10  # documents below which nothing can be held out
 CHOICES = {
     "coherence": ("max", "min", "isotonic"),
@@ -630,8 +631,9 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     def rank(self, X: Any, k: int = 10, *, among: Sequence[str] | None = None) -> list[list[ScoredNode]]:
         """Return for each document the k nodes that are most probably a most specific label, best first.
 
-        A node's share is its score without that of its children: without their sum where every document has one
-        label (paths exclude each other), else without the highest. Nodes without a share are left out.
+        A node's share is its score without that of its children: without the highest, or, where every document has one
+        label and paths exclude each other, without their sum. Their scores may add up to more than the node's own;
+        then it still has a tenth of what the highest leaves. Nodes without a share are left out.
 
         Args:
             X: documents, as in `fit`.
@@ -654,13 +656,17 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         inside = np.isin(np.arange(n), taxonomy.close_pairs(answers, answers)[1])
         parents, children = taxonomy.children.of_many(np.arange(n))
         parents, children = parents[inside[children]], children[inside[children]]
-        starts = np.flatnonzero(np.diff(parents, prepend=-1))
-        below = np.add if self._one_label else np.maximum
+        starts = np.flatnonzero(run_starts(parents))
+        above = parents[starts]
         ranked: list[list[ScoredNode]] = []
         for batch in self._batches(inputs):
             share = batch.values.copy()
             if len(starts):
-                share[:, parents[starts]] -= below.reduceat(batch.values[:, children], starts, axis=1)
+                below = batch.values[:, children]
+                share[:, above] -= np.maximum.reduceat(below, starts, axis=1)
+                if self._one_label:
+                    left = batch.values[:, above] - np.add.reduceat(below, starts, axis=1)
+                    share[:, above] = np.maximum(left, np.float32(LEFT_OVER) * share[:, above])
             share[:, ~allowed] = 0
             best = np.sort(np.argpartition(-share, min(k, n) - 1, axis=1)[:, :k], axis=1)
             for row, columns in zip(share, best, strict=True):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hclf import HierarchicalClassifier, Taxonomy
+from hclf.classifier import Scores
 from hclf.errors import DataError, UsageError
 
 WORDS = {"apples": "red apple fruit", "pears": "green pear fruit", "cats": "old tom cat", "dogs": "loud barking dog"}
@@ -44,10 +45,23 @@ def test_a_share_is_the_score_without_that_of_the_children(several: bool) -> Non
     text = ["red apple or green pear"]
     scores = dict(zip(model.classes_, model.predict_proba(text)[0].tolist(), strict=True))
     children = [scores["apples"], scores["pears"]]
-    share = scores["food"] - (max(children) if several else sum(children))
+    share = scores["food"] - max(children)
+    if not several:
+        share = max(scores["food"] - sum(children), 0.1 * share)
     found = {node.id: node.score for node in model.rank(text, 6)[0]}
     assert found.get("food", 0) == pytest.approx(max(share, 0), abs=1e-6)
     assert found["apples"] == pytest.approx(scores["apples"])
+
+
+def test_a_node_whose_children_add_up_to_more_keeps_a_tenth_of_what_the_best_one_leaves(
+    model: HierarchicalClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = np.zeros((1, len(THINGS)), dtype=np.float32)
+    for node, score in {"food": 0.9, "apples": 0.6, "pears": 0.5, "animals": 0.4, "cats": 0.1}.items():
+        scores[0, THINGS.index(node)] = score
+    monkeypatch.setattr(model, "_batches", lambda inputs: [Scores(slice(0, 1), scores, scores)])
+    ranked = [(node.id, round(node.score, 4)) for node in model.rank(["anything"], 9)[0]]
+    assert ranked == [("apples", 0.6), ("pears", 0.5), ("animals", 0.3), ("cats", 0.1), ("food", 0.03)]
 
 
 def test_a_share_below_the_answers_is_theirs(model: HierarchicalClassifier) -> None:
