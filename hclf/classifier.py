@@ -631,8 +631,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     def rank(self, X: Any, k: int = 10, *, among: Sequence[str] | None = None) -> list[list[ScoredNode]]:
         """Return for each document the k nodes that are most probably a most specific label, best first.
 
-        A node's share is its score without that of its children: without the highest, or, where every document has one
-        label and paths exclude each other, without their sum. Their scores may add up to more than the node's own;
+        A node's share is its score without that of its children: without the highest, or, where every document has
+        one label and paths exclude each other, without their sum. They may add up to more than the node's own score;
         then it still has a tenth of what the highest leaves. Nodes without a share are left out.
 
         Args:
