@@ -75,6 +75,7 @@ FOLDS = 5
 HELD_OUT, MOST_HELD_OUT = 0.15, 5_000  # of the documents; more make calibration and thresholds no better
 BEST_PATH = new_point("best-path", "path", {"to_leaf": True}, "where there is no answer")
 LEFT_OVER = 0.1  # of what the best child leaves a node, when all its children together leave nothing
+LISTWISE, LEAST_SHARE = 0.25, 1e-9  # exponent of listwise shares in ranking, and the least of them
 FEWEST = 10  # documents below which nothing can be held out
 CHOICES = {
     "coherence": ("max", "min", "isotonic"),
@@ -86,11 +87,12 @@ CHOICES = {
 
 
 class Scores(NamedTuple):
-    """One batch of scores (n, nodes): of which documents, coherent and calibrated, and before either."""
+    """One batch of scores (n, nodes): of which documents, coherent and calibrated, before either, and `listwise`."""
 
     rows: slice
     values: Floats
     before: Floats
+    listwise: csr_matrix[Any] | None = None
 
 
 @dataclass(slots=True)
@@ -572,7 +574,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             scores[of, columns] = self.candidate_calibration_.probabilities(channels, levels)
         coherent = scores if self.flat else self.taxonomy_.coherent(scores, self.coherence)
         calibrated = coherent if model.calibration is None else model.calibration.apply(coherent)
-        return Scores(rows, calibrated, scores)
+        return Scores(rows, calibrated, scores, scored.listwise)
 
     def _fitted(self) -> Model:
         if not hasattr(self, "_model"):
@@ -633,7 +635,9 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
         A node's share is its score without that of its children: without the highest, or, where every document has
         one label and paths exclude each other, without their sum. They may add up to more than the node's own score;
-        then it still has a tenth of what the highest leaves. Nodes without a share are left out.
+        then it still has a tenth of what the highest leaves. Where documents have one label and the scorer weighs
+        their candidates against each other, those shares count too, by a geometric mean. Nodes without a share are
+        left out.
 
         Args:
             X: documents, as in `fit`.
@@ -658,15 +662,23 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         parents, children = parents[inside[children]], children[inside[children]]
         starts = np.flatnonzero(run_starts(parents))
         above = parents[starts]
-        ranked: list[list[ScoredNode]] = []
-        for batch in self._batches(inputs):
-            share = batch.values.copy()
+
+        def shares(scores: Floats) -> Floats:
+            share = scores.copy()
             if len(starts):
-                below = batch.values[:, children]
+                below = scores[:, children]
                 share[:, above] -= np.maximum.reduceat(below, starts, axis=1)
                 if self._one_label:
-                    left = batch.values[:, above] - np.add.reduceat(below, starts, axis=1)
+                    left = scores[:, above] - np.add.reduceat(below, starts, axis=1)
                     share[:, above] = np.maximum(left, np.float32(LEFT_OVER) * share[:, above])
+            return np.maximum(share, 0)
+
+        ranked: list[list[ScoredNode]] = []
+        for batch in self._batches(inputs):
+            share = shares(batch.values)
+            if self._one_label and batch.listwise is not None:
+                weighed = np.maximum(shares(batch.listwise.toarray()), LEAST_SHARE)
+                share = np.asarray(share ** (1 - LISTWISE) * weighed**LISTWISE, dtype=np.float32)
             share[:, ~allowed] = 0
             best = np.sort(np.argpartition(-share, min(k, n) - 1, axis=1)[:, :k], axis=1)
             for row, columns in zip(share, best, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from hclf import HierarchicalClassifier, Taxonomy
 from hclf.classifier import Scores
@@ -62,6 +63,20 @@ def test_a_node_whose_children_add_up_to_more_keeps_a_tenth_of_what_the_best_one
     monkeypatch.setattr(model, "_batches", lambda inputs: [Scores(slice(0, 1), scores, scores)])
     ranked = [(node.id, round(node.score, 4)) for node in model.rank(["anything"], 9)[0]]
     assert ranked == [("apples", 0.6), ("pears", 0.5), ("animals", 0.3), ("cats", 0.1), ("food", 0.03)]
+
+
+def test_shares_of_candidates_weighed_against_each_other_count_too(
+    model: HierarchicalClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, listwise = np.zeros((2, 1, len(THINGS)), dtype=np.float32)
+    for node, score, weighed in [("food", 0.9, 1.0), ("apples", 0.5, 0.1), ("pears", 0.4, 0.8)]:
+        scores[0, THINGS.index(node)], listwise[0, THINGS.index(node)] = score, weighed
+    batch = Scores(slice(0, 1), scores, scores, csr_matrix(listwise))
+    monkeypatch.setattr(model, "_batches", lambda inputs: [batch])
+    found = {node.id: node.score for node in model.rank(["anything"], 9)[0]}
+    assert list(found) == ["pears", "apples", "food"]
+    assert found["pears"] == pytest.approx(0.4**0.75 * 0.8**0.25)
+    assert found["food"] == pytest.approx((0.1 * 0.4) ** 0.75 * 0.1**0.25, rel=1e-5)
 
 
 def test_a_share_below_the_answers_is_theirs(model: HierarchicalClassifier) -> None:

@@ -35,10 +35,13 @@ class Scored(NamedTuple):
     Attributes:
         channels: (channels, documents, len(columns)), float32.
         candidates: channels of other nodes, of those that come into question for a document; None: of none.
+        listwise: (documents, nodes) probability that a most specific label is the node or lies below it, by weighing
+            all candidates of a document against each other; None: the scorer does not.
     """
 
     channels: NDArray[np.float32]
     candidates: Candidates | None = None
+    listwise: csr_matrix[Any] | None = None
 
 
 class Scorer(Protocol):

@@ -263,10 +263,12 @@ class LinearScorer:
         similarity = (X @ self._centroids_by_feature).toarray() / np.float32(ROW_NORM)
         np.sqrt(np.maximum(similarity, 0, out=similarity), out=out[1])
         self._look_around(out)
-        return Scored(out, self._match(self.matcher, inputs, X, out) if self.matcher else None)
+        return Scored(out, *self._match(self.matcher, inputs, X, out)) if self.matcher else Scored(out)
 
-    def _match(self, matcher: Matcher, inputs: Inputs, X: csr_matrix[Any], out: Floats) -> Candidates:
-        """Fill in the channels that matching gives the columns; return those of other nodes."""
+    def _match(
+        self, matcher: Matcher, inputs: Inputs, X: csr_matrix[Any], out: Floats
+    ) -> tuple[Candidates, csr_matrix[Any]]:
+        """Fill in the channels that matching gives the columns; return those of others, and `listwise`."""
         found = matcher.match(self._words(inputs), X)
         match = log_scaled(found.probability)
         place = Table(self.columns, np.arange(len(self.columns))).at(found.columns, -1)
@@ -275,7 +277,10 @@ class LinearScorer:
         out[2][at], out[3][at] = match[modelled], found.overlap[modelled]
         other = ~modelled
         channels = np.stack([match, np.sqrt(np.maximum(found.similarity, 0)), found.overlap, found.covered])
-        return Candidates(found.rows[other], found.columns[other], channels[:, other])
+        listwise = csr_matrix(
+            (found.probability, (found.rows, found.columns)), shape=(X.shape[0], matcher.index.nodes)
+        )
+        return Candidates(found.rows[other], found.columns[other], channels[:, other]), listwise
 
     def _look_around(self, out: Floats) -> None:
         """Fill in the channels that compare a margin with others of the same document."""
