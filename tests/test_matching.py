@@ -652,6 +652,25 @@ def test_models_go_to_the_nodes_with_most_documents_and_their_ancestors(most: in
     assert set(scored.candidates.columns.tolist()) <= set(range(len(zoo))) - set(scorer.columns.tolist())
 
 
+def test_listwise_probabilities_are_of_one_most_specific_label_a_document(zoo: Taxonomy, pets: Any) -> None:
+    scorer = scorer_of(zoo, pets.X, [list(labels) for labels in pets.y])
+    scored = scorer.score([{"text": text} for text in pets.X])
+    assert scored.listwise is not None
+    P = scored.listwise.toarray()
+    assert P.shape == (len(pets.X), len(zoo))
+    assert P.min() >= 0
+    assert P.max() <= 1
+    assert not zoo.violations(P).any()
+    some = scored.listwise.getnnz(axis=1) > 0
+    assert some.mean() > 0.9
+    twice = P[some, zoo.index("robodogs")]  # lies below both roots
+    np.testing.assert_allclose(P[some][:, zoo.is_root].sum(axis=1) - twice, 1, atol=1e-5)
+    match = np.zeros_like(P)
+    match[:, scorer.columns] = scored.channels[scorer.channels.index("match")]
+    match[scored.candidates.rows, scored.candidates.columns] = scored.candidates.channels[0]
+    np.testing.assert_allclose(match, log_scaled(P), atol=1e-6)
+
+
 def test_matching_is_for_taxonomies_where_many_nodes_have_few_documents() -> None:
     taxonomy = Taxonomy([f"n{i}" for i in range(10)])
     for scarce, expected in ((1, False), (2, True)):

@@ -13,7 +13,7 @@ from conftest import Sample
 from dags import Dag, dags
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, issparse
 
 from hclf.errors import HclfError, UsageError
 from hclf.labels import from_pairs, label_matrix, partial_depth
@@ -41,6 +41,10 @@ def identical(a: Any, b: Any) -> bool:
         return all(identical(x, y) for x, y in zip(a, b, strict=True))
     if a is None or b is None:
         return a is b
+    if issparse(a):
+        return a.shape == b.shape and all(
+            identical(getattr(a, k), getattr(b, k)) for k in ("data", "indices", "indptr")
+        )
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
@@ -58,6 +62,7 @@ def rows_of(scored: Scored, rows: list[int]) -> Scored:
             scored.candidates.columns[place],
             np.ascontiguousarray(scored.candidates.channels[:, place]),
         ),
+        None if scored.listwise is None else scored.listwise[rows],
     )
 
 
