@@ -258,9 +258,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         self.counts_ = self.counts_ + np.bincount(Y.indices, minlength=len(self.taxonomy_))
         self.report_ |= self._report(self.report_["held_out"])
         self.report_ |= {what: self.report_[what] + count for what, count in _tally(inputs, Y).items()}
-        self._model = replace(
-            self._model_of(scorer, self.counts_, self.report_["documents"]), calibration=self.level_calibration_
-        )
+        self._model = self._model_of(scorer, self.counts_, self.report_["documents"], self.level_calibration_)
         return self
 
     def _changed(self, taxonomy: Taxonomy) -> Ints:
@@ -395,9 +393,11 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         scorer.fit(inputs, Y, taxonomy=self.taxonomy_, unknown=unknown, progress=progress)
         return self._model_of(scorer, np.bincount(Y.indices, minlength=len(self.taxonomy_)), Y.shape[0])
 
-    def _model_of(self, scorer: Scorer, counts: Ints, documents: int) -> Model:
+    def _model_of(
+        self, scorer: Scorer, counts: Ints, documents: int, calibration: LevelCalibration | None = None
+    ) -> Model:
         prior = Prior(self.taxonomy_, scorer.columns, counts, documents)
-        return Model(scorer, prior, self.taxonomy_.levels[scorer.columns])
+        return Model(scorer, prior, self.taxonomy_.levels[scorer.columns], calibration)
 
     def _calibrate(
         self,
@@ -1022,8 +1022,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         config, arrays = bundle.parts[f"{prefix}{model.scorer}"]
         model.counts_ = arrays["counts"]
         model.scorer_ = scorer_class(model.scorer).from_state(config, arrays)
-        fitted = model._model_of(model.scorer_, model.counts_, model.report_["documents"])
-        model._model = replace(fitted, calibration=model.level_calibration_)
+        documents = model.report_["documents"]
+        model._model = model._model_of(model.scorer_, model.counts_, documents, model.level_calibration_)
         return model
 
 

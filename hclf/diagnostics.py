@@ -7,7 +7,6 @@ Everything works on stored entries: nothing of documents x nodes is made dense.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -19,14 +18,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from hclf.errors import UsageError
-from hclf.evaluation import Evaluation
+from hclf.evaluation import NODE_COLUMNS, Evaluation, write_csv
 from hclf.guarantees import risk_coverage
 from hclf.labels import close, entries, pairs, subtract
 from hclf.metrics.calibration import calibration_table, reliability_table
 from hclf.metrics.ranking import as_scores, average_precision_per_node
-from hclf.metrics.sets import Counts, as_labels, node_counts, ratio
-from hclf.statistics import BUCKETS, bucket_name, bucket_of
-from hclf.taxonomy import Taxonomy, distinct
+from hclf.metrics.sets import Counts, as_labels, check_columns, node_counts, ratio
+from hclf.statistics import BUCKETS, as_train_counts, bucket_name, bucket_of, of_buckets
+from hclf.taxonomy import Taxonomy, distinct, run_starts
 
 __all__ = ["Diagnostics", "Mistake", "diagnose", "label_rows", "typical_mistakes", "write_label_csv"]
 
@@ -104,7 +103,7 @@ def diagnose(
     >>> diagnose(t, [[0, 1, 0]], [[0, 0, 1]]).confusions
     [{'true': 'rice', 'predicted': 'tea', 'count': 1, 'support': 1}]
     """
-    T, P = (close(taxonomy, _fitting(taxonomy, as_labels(Y))) for Y in (true, predicted))
+    T, P = (_closed(taxonomy, Y) for Y in (true, predicted))
     counts = node_counts(T, P)
     keys, times = _confusions(taxonomy, T, P)
     found = Diagnostics(
@@ -112,7 +111,7 @@ def diagnose(
         confusions=_confusion_rows(taxonomy, keys, times, counts.true),
         confused=int(times.sum()),
         confused_pairs=len(keys),
-        by_training=[] if train_counts is None else _by_training(taxonomy, counts, np.asarray(train_counts)),
+        by_training=[] if train_counts is None else _by_training(counts, as_train_counts(taxonomy, train_counts)),
     )
     if scores is None:
         return found
@@ -129,10 +128,10 @@ def diagnose(
     return found
 
 
-def _fitting(taxonomy: Taxonomy, Y: csr_matrix[Any]) -> csr_matrix[Any]:
-    if Y.shape[1] != len(taxonomy):
-        raise UsageError(f"labels have {Y.shape[1]} columns, the taxonomy has {len(taxonomy)} nodes")
-    return Y
+def _closed(taxonomy: Taxonomy, Y: Any) -> csr_matrix[Any]:
+    labels = as_labels(Y)
+    check_columns(taxonomy, labels, "labels have")
+    return close(taxonomy, labels)
 
 
 # -- scores ----------------------------------------------------------------------------------------------------
@@ -157,10 +156,10 @@ def _best_of_each(group: Ints, value: NDArray[Any]) -> Ints:
     """Return the position of the highest value of each group, the first of equals; groups ascend."""
     if not len(group):
         return np.zeros(0, dtype=np.int64)
-    starts = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
+    starts = np.flatnonzero(run_starts(group))
     highest = np.repeat(np.maximum.reduceat(value, starts), np.diff(np.append(starts, len(group))))
     at = np.flatnonzero(value == highest)
-    return at[np.diff(group[at], prepend=group[0] - 1) > 0]
+    return at[run_starts(group[at])]
 
 
 def _reliability(taxonomy: Taxonomy, T: csr_matrix[Any], S: csr_matrix[Any]) -> list[Row]:
@@ -214,7 +213,7 @@ def typical_mistakes(taxonomy: Taxonomy, true: Any, predicted: Any, *, limit: in
         taxonomy, true, predicted: as in `diagnose`.
         limit: how many, at most; a document is given once.
     """
-    T, P = (close(taxonomy, _fitting(taxonomy, as_labels(Y))) for Y in (true, predicted))
+    T, P = (_closed(taxonomy, Y) for Y in (true, predicted))
     width = max(len(taxonomy), 1)
     keys, times = _confusions(taxonomy, T, P)
     wanted = keys[np.argsort(-times, kind="stable")][: 2 * limit].tolist()
@@ -296,32 +295,17 @@ def _confusion_rows(taxonomy: Taxonomy, keys: Ints, times: Ints, support: Ints) 
 # -- training documents and labels -----------------------------------------------------------------------------
 
 
-def _by_training(taxonomy: Taxonomy, counts: Counts, train: Ints) -> list[Row]:
-    if train.shape != (len(taxonomy),):
-        raise UsageError(f"train_counts has shape {train.shape}, the taxonomy has {len(taxonomy)} nodes")
+def _by_training(counts: Counts, train: Ints) -> list[Row]:
     bucket = bucket_of(train)
     nodes, tested = (np.bincount(bucket[part], minlength=len(BUCKETS)) for part in (slice(None), counts.true > 0))
-    sums = [np.bincount(bucket, weights=count, minlength=len(BUCKETS)).astype(np.int64) for count in counts]
-    columns = {"nodes": nodes, "tested": tested, **Counts(*sums).table()._asdict()}
+    columns = {"nodes": nodes, "tested": tested, **of_buckets(counts, bucket).table()._asdict()}
     return [
         {"train_count": bucket_name(i), **{key: column[i].item() for key, column in columns.items()}}
         for i in range(len(BUCKETS))
     ]
 
 
-LABEL_COLUMNS = (
-    "id",
-    "name",
-    "level",
-    "precision",
-    "recall",
-    "f1",
-    "support",
-    "predicted",
-    "train_count",
-    "threshold",
-    "average_precision",
-)
+LABEL_COLUMNS = (*NODE_COLUMNS, "threshold", "average_precision")
 
 
 def label_rows(evaluation: Evaluation, diagnostics: Diagnostics) -> list[Row]:
@@ -339,7 +323,4 @@ def label_rows(evaluation: Evaluation, diagnostics: Diagnostics) -> list[Row]:
 
 def write_label_csv(path: Path | str, evaluation: Evaluation, diagnostics: Diagnostics) -> None:
     """Write `label_rows` as CSV with a header, UTF-8, replacing the file."""
-    with Path(path).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=LABEL_COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(label_rows(evaluation, diagnostics))
+    write_csv(path, LABEL_COLUMNS, label_rows(evaluation, diagnostics))

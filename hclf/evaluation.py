@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from hclf.metrics.ranking import average_precision_macro, average_precision_micr
 from hclf.metrics.sets import (
     Counts,
     ScoreTable,
-    aligned,
     as_labels,
+    check_columns,
     document_counts,
     exact_match,
     hamming_loss,
@@ -30,7 +30,6 @@ from hclf.metrics.sets import (
     node_scores,
 )
 from hclf.statistics import (
-    BUCKETS,
     PERMUTATIONS,
     SAMPLES,
     Answers,
@@ -39,6 +38,7 @@ from hclf.statistics import (
     bucket_name,
     bucket_of,
     compare_answers,
+    of_buckets,
     prepare,
 )
 from hclf.statistics import intervals as find_intervals
@@ -126,16 +126,13 @@ class Evaluation:
 
     def write_node_csv(self, path: Path | str) -> None:
         """Write the per-node rows as CSV with a header, UTF-8, replacing the file."""
-        with Path(path).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=_NODE_COLUMNS)
-            writer.writeheader()
-            writer.writerows(self.nodes)
+        write_csv(path, NODE_COLUMNS, self.nodes)
 
 
 KNOWN = ("hP", "hF", "hP_example", "hF_example", "macro_f1")
 LEVEL_FIGURES = ("hP", "hR", "hF", "hP_known", "hF_known")
 BUCKET_FIGURES = ("hP", "hR", "hF", "macro_f1")
-_NODE_COLUMNS = (
+NODE_COLUMNS = (
     "id",
     "name",
     "level",
@@ -146,6 +143,14 @@ _NODE_COLUMNS = (
     "predicted",
     "train_count",
 )
+
+
+def write_csv(path: Path | str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write rows as CSV with a header, UTF-8, replacing the file; keys that are no column are left out."""
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def evaluate(
@@ -185,26 +190,29 @@ def evaluate(
     >>> e.metrics["hP"], e.metrics["hR"], e.closed, e.unclosed_documents
     (1.0, 0.75, False, 1)
     """
-    truth, given = aligned(
-        _of_nodes(taxonomy, "true labels", as_labels(true)),
-        _of_nodes(taxonomy, "predicted labels", as_labels(predicted)),
-    )
-    train = None if train_counts is None else _per_node(taxonomy, train_counts)
-    closed = prepare(taxonomy, truth, given, train_counts=train)
+    truth, given = as_labels(true), as_labels(predicted)
+    check_columns(taxonomy, truth, "true labels have")
+    check_columns(taxonomy, given, "predicted labels have")
+    closed = prepare(taxonomy, truth, given, train_counts=train_counts)
+    train = closed.train_counts
     ranked = {} if scores is None else _document_rankings(closed.true, scores, k)
     answers = replace(closed, values=ranked)
     T, P = answers.true, answers.predicted
     known = subtract(P, answers.unknown) if answers.unknown.nnz else P
+    figures, by_level = _set_metrics(T, P), level_scores(T, P, taxonomy.levels)
+    figures_known, by_level_known = figures, by_level
+    if known is not P:
+        figures_known, by_level_known = _set_metrics(T, known), level_scores(T, known, taxonomy.levels)
     counts, by_node = document_counts(T, P), node_counts(T, P)
     unclosed = int((counts.predicted > np.diff(given.indptr)).sum())
     evaluation = Evaluation(
         metrics={
-            **_set_metrics(T, P),
+            **figures,
             **({} if scores is None else _score_metrics(T, scores)),
             **{name: mean(values[~np.isnan(values)]) for name, values in ranked.items()},
-            **{f"{name}_known": value for name, value in _set_metrics(T, known).items() if name in KNOWN},
+            **{f"{name}_known": value for name, value in figures_known.items() if name in KNOWN},
         },
-        levels=_level_rows(taxonomy, level_scores(T, P, taxonomy.levels), level_scores(T, known, taxonomy.levels)),
+        levels=_level_rows(taxonomy, by_level, by_level_known),
         nodes=_node_rows(taxonomy, by_node.table(), train),
         buckets=[] if train is None else _bucket_rows(by_node, train),
         documents=len(counts.true),
@@ -362,8 +370,7 @@ def _node_rows(taxonomy: Taxonomy, table: ScoreTable, train: Ints | None) -> lis
 
 def _bucket_rows(counts: Counts, train: Ints) -> list[Row]:
     bucket, f1 = bucket_of(train), counts.table().f1
-    summed = (np.bincount(bucket, weights=count, minlength=len(BUCKETS)) for count in counts)
-    pooled = Counts(*(count.astype(np.int64) for count in summed)).table()
+    pooled = of_buckets(counts, bucket).table()
     rows: list[Row] = []
     for i, (p, r, f, support, _) in enumerate(zip(*_lists(pooled), strict=True)):
         inside = (counts.true > 0) & (bucket == i)
@@ -391,16 +398,3 @@ def _missing_parents(taxonomy: Taxonomy, Y: csr_matrix[Any]) -> int:
     position, up = taxonomy.parents.of_many(columns)
     width = max(len(taxonomy), 1)
     return int((~np.isin(rows[position] * width + up, rows * width + columns)).sum())
-
-
-def _of_nodes(taxonomy: Taxonomy, what: str, Y: csr_matrix[Any]) -> csr_matrix[Any]:
-    if Y.shape[1] != len(taxonomy):
-        raise UsageError(f"{what} have {Y.shape[1]} columns, the taxonomy has {len(taxonomy)} nodes")
-    return Y
-
-
-def _per_node(taxonomy: Taxonomy, counts: NDArray[Any]) -> Ints:
-    array: Ints = np.asarray(counts, dtype=np.int64)
-    if array.shape != (len(taxonomy),):
-        raise UsageError(f"train_counts has shape {array.shape}, the taxonomy has {len(taxonomy)} nodes")
-    return array

@@ -22,7 +22,7 @@ from scipy.sparse import csr_matrix
 
 from hclf.errors import UsageError
 from hclf.labels import pairs
-from hclf.taxonomy import Taxonomy
+from hclf.taxonomy import Taxonomy, run_starts
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -157,4 +157,4 @@ def _on_best_path(taxonomy: Taxonomy, rows: Ints, columns: Ints, values: Floats)
 def _best_of_each_row(rows: Ints, values: Floats, pairs_at: Ints) -> Ints:
     """Return of some pairs the one with the highest value of each row; ties go to the earlier pair."""
     order = pairs_at[np.lexsort((pairs_at, -values[pairs_at], rows[pairs_at]))]
-    return order[np.diff(rows[order], prepend=-1) > 0]
+    return order[run_starts(rows[order])]

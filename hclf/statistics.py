@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix, vstack
 from hclf.errors import UsageError
 from hclf.labels import close, subtract
 from hclf.metrics.partial import only_known
-from hclf.metrics.sets import Counts, aligned, as_labels, document_counts
+from hclf.metrics.sets import Counts, aligned, as_labels, check_columns, document_counts
 from hclf.taxonomy import Taxonomy
 
 __all__ = [
@@ -118,11 +118,8 @@ def prepare(
         UsageError: the shapes differ, or are not as wide as the taxonomy.
     """
     T, P = aligned(true, predicted)
-    if T.shape[1] != len(taxonomy):
-        raise UsageError(f"the label matrices have {T.shape[1]} columns, the taxonomy has {len(taxonomy)} nodes")
-    train = None if train_counts is None else np.asarray(train_counts, dtype=np.int64)
-    if train is not None and train.shape != (len(taxonomy),):
-        raise UsageError(f"train_counts has shape {train.shape}, the taxonomy has {len(taxonomy)} nodes")
+    check_columns(taxonomy, T, "the label matrices have")
+    train = None if train_counts is None else as_train_counts(taxonomy, train_counts)
     T, P = close(taxonomy, T), close(taxonomy, P)
     return Answers(taxonomy, T, P, unknown_predictions(taxonomy, T, P), train, dict(values or {}))
 
@@ -142,6 +139,14 @@ def unknown_predictions(taxonomy: Taxonomy, true: csr_matrix[Any], predicted: cs
     return subtract(predicted, only_known(taxonomy, true, predicted))
 
 
+def as_train_counts(taxonomy: Taxonomy, counts: NDArray[Any]) -> Ints:
+    """Return training counts as integers (nodes,); raises UsageError unless there is one a node."""
+    train: Ints = np.asarray(counts, dtype=np.int64)
+    if train.shape != (len(taxonomy),):
+        raise UsageError(f"train_counts has shape {train.shape}, the taxonomy has {len(taxonomy)} nodes")
+    return train
+
+
 def bucket_of(train_counts: Ints) -> Ints:
     """Return for each node the position in `BUCKETS` of its number of training documents."""
     return np.searchsorted([low for low, _ in BUCKETS], train_counts, side="right") - 1
@@ -151,6 +156,12 @@ def bucket_name(which: int) -> str:
     """Return "0", "1-5", … ">100" for a position in `BUCKETS`."""
     low, high = BUCKETS[which]
     return f">{low - 1}" if high is None else f"{low}-{high}" if high > low else f"{low}"
+
+
+def of_buckets(counts: Counts, bucket: Ints) -> Counts:
+    """Return the counts of nodes added up by bucket; `bucket` (nodes,) is what `bucket_of` returns."""
+    sums = (np.bincount(bucket, weights=count, minlength=len(BUCKETS)) for count in counts)
+    return Counts(*(total.astype(np.int64) for total in sums))
 
 
 # -- figures out of sums -----------------------------------------------------------------------------------------

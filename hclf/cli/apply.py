@@ -11,8 +11,8 @@ import typer
 
 from hclf.cli import options as opt
 from hclf.cli.common import guard_output, note, print_json, progress, stdout
-from hclf.cli.records import field_names, read_labelled, say_problems
-from hclf.errors import DataError, UsageError
+from hclf.cli.records import field_names, read_answers, read_labelled, say_problems
+from hclf.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -292,7 +292,6 @@ def _score_files(
     common: dict[str, Any],
     wanted: _Wanted,
 ) -> _Found:
-    from hclf.data import LabelResolver, read_predictions
     from hclf.diagnostics import diagnose
     from hclf.evaluation import evaluate as measure
     from hclf.labels import label_matrix
@@ -300,39 +299,13 @@ def _score_files(
 
     tree = load_taxonomy(taxonomy)
     documents = read_labelled(gold, tree, problems, fields=fields, **common)
-    rows = _rows_by_id([d.id for d in documents], gold)
-    resolve = LabelResolver(tree)
-    answers: list[tuple[str, ...]] = [()] * len(documents)
-    seen = set()
-    for prediction in read_predictions(pred, problems=problems):
-        row = rows.get(prediction.id)
-        if row is None or row in seen:
-            what = "not in the gold file" if row is None else "given twice"
-            raise DataError(f"prediction for id {prediction.id!r} is {what}", file=pred)
-        seen.add(row)
-        try:
-            answers[row] = tuple(resolve(node.id) for node in prediction.labels)
-        except DataError as error:
-            raise DataError(f"prediction for id {prediction.id!r}: {error}", file=pred) from None
-    if missing := len(documents) - len(seen):
+    predicted, missing = read_answers(pred, documents, tree, problems, gold=gold, called="the gold file")
+    if missing:
         note(f"{missing:,} of {len(documents):,} gold documents have no prediction: they count as unknown")
-    true, predicted = (
-        label_matrix(tree, [d.labels or () for d in documents]),
-        label_matrix(tree, answers, closed=False),
-    )
+    true = label_matrix(tree, [d.labels or () for d in documents])
     evaluation = measure(tree, true, predicted, intervals=wanted.intervals)
     diagnostics = diagnose(tree, true, predicted) if wanted.diagnostics else None
     return _Found({"predictions": evaluation}, tree, documents, diagnostics)
-
-
-def _rows_by_id(ids: list[str], file: str) -> dict[str, int]:
-    rows: dict[str, int] = {}
-    for row, identifier in enumerate(ids):
-        if rows.setdefault(identifier, row) != row:
-            raise DataError(
-                f"id {identifier!r} occurs twice, so predictions cannot be matched; make ids unique", file=file
-            )
-    return rows
 
 
 def check(

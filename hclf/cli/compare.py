@@ -10,12 +10,10 @@ import typer
 
 from hclf.cli import options as opt
 from hclf.cli.common import note, print_json, stdout
-from hclf.cli.records import field_names, read_labelled, say_problems
-from hclf.errors import DataError, UsageError
+from hclf.cli.records import field_names, read_answers, read_labelled, say_problems
+from hclf.errors import UsageError
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
     from hclf.classifier import HierarchicalClassifier
     from hclf.data import Document, Problems
     from hclf.statistics import Answers
@@ -83,46 +81,14 @@ def compare(
         stdout.print(comparison_report(found), soft_wrap=False)
 
 
-def answers_in(
-    predictions: str, documents: list[Document], gold: str, tree: Taxonomy, problems: Problems
-) -> csr_matrix[Any]:
-    """Return the label sets that a file of predictions gives to documents, row by row, as given.
-
-    Raises:
-        DataError: an id that is not among the documents, or comes twice, or a label that is not in the taxonomy.
-    """
-    from hclf.data import LabelResolver, read_predictions
-    from hclf.labels import label_matrix
-
-    rows: dict[str, int] = {}
-    for row, document in enumerate(documents):
-        if rows.setdefault(document.id, row) != row:
-            message = f"id {document.id!r} occurs twice, so predictions cannot be matched; make ids unique"
-            raise DataError(message, file=gold)
-    resolve = LabelResolver(tree)
-    answers: list[tuple[str, ...]] = [()] * len(documents)
-    seen = set()
-    for prediction in read_predictions(predictions, problems=problems):
-        found = rows.get(prediction.id)
-        if found is None or found in seen:
-            what = f"not in {gold}" if found is None else "given twice"
-            raise DataError(f"prediction for id {prediction.id!r} is {what}", file=predictions)
-        seen.add(found)
-        try:
-            answers[found] = tuple(resolve(node.id) for node in prediction.labels)
-        except DataError as error:
-            raise DataError(f"prediction for id {prediction.id!r}: {error}", file=predictions) from None
-    if missing := len(documents) - len(seen):
-        note(f"{predictions}: {missing:,} of {len(documents):,} documents have no prediction: they count as unknown")
-    return label_matrix(tree, answers, closed=False)
-
-
 def _of_file(predictions: str, gold: str, documents: list[Document], tree: Taxonomy, problems: Problems) -> Answers:
     from hclf.labels import label_matrix
     from hclf.statistics import prepare
 
-    true = label_matrix(tree, [d.labels or () for d in documents])
-    return prepare(tree, true, answers_in(predictions, documents, gold, tree, problems))
+    given, missing = read_answers(predictions, documents, tree, problems, gold=gold, called=gold)
+    if missing:
+        note(f"{predictions}: {missing:,} of {len(documents):,} documents have no prediction: they count as unknown")
+    return prepare(tree, label_matrix(tree, [d.labels or () for d in documents]), given)
 
 
 def _of_model(model: HierarchicalClassifier, point: str, documents: list[Document]) -> Answers:

@@ -1,14 +1,16 @@
-"""Reading labelled records for a command: fields, labels to ids, and what was wrong said at the end."""
+"""Reading records and predictions for a command: fields, labels to ids, and what was wrong said at the end."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hclf.cli.common import note
 from hclf.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from scipy.sparse import csr_matrix
 
     from hclf.data import Document, Problems
     from hclf.taxonomy import Taxonomy
@@ -65,6 +67,45 @@ def read_labelled(
     if not documents:
         raise nothing_usable("labelled record", problems, source)
     return documents
+
+
+def read_answers(
+    predictions: str, documents: Sequence[Document], taxonomy: Taxonomy, problems: Problems, *, gold: str, called: str
+) -> tuple[csr_matrix[Any], int]:
+    """Return the label sets that a file of predictions gives to documents, as given, and how many it has none for.
+
+    Args:
+        predictions: the file.
+        documents: from the gold file, in the order of the rows.
+        taxonomy: of the labels.
+        problems: counts bad rows.
+        gold, called: the gold file, and what to call it in messages.
+
+    Raises:
+        DataError: an id that is not among the documents, or comes twice, or a label that is not in the taxonomy.
+    """
+    from hclf.data import LabelResolver, read_predictions
+    from hclf.labels import label_matrix
+
+    rows: dict[str, int] = {}
+    for row, document in enumerate(documents):
+        if rows.setdefault(document.id, row) != row:
+            message = f"id {document.id!r} occurs twice, so predictions cannot be matched; make ids unique"
+            raise DataError(message, file=gold)
+    resolve = LabelResolver(taxonomy)
+    answers: list[tuple[str, ...]] = [()] * len(documents)
+    seen = set()
+    for prediction in read_predictions(predictions, problems=problems):
+        found = rows.get(prediction.id)
+        if found is None or found in seen:
+            what = f"not in {called}" if found is None else "given twice"
+            raise DataError(f"prediction for id {prediction.id!r} is {what}", file=predictions)
+        seen.add(found)
+        try:
+            answers[found] = tuple(resolve(node.id) for node in prediction.labels)
+        except DataError as error:
+            raise DataError(f"prediction for id {prediction.id!r}: {error}", file=predictions) from None
+    return label_matrix(taxonomy, answers, closed=False), len(documents) - len(seen)
 
 
 def say_problems(problems: Problems) -> None:

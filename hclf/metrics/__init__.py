@@ -12,7 +12,6 @@ import numpy as np
 from scipy.sparse import csr_matrix, issparse
 
 from hclf.data import LabelResolver
-from hclf.errors import UsageError
 from hclf.labels import close, label_matrix
 from hclf.metrics.calibration import (
     CalibrationTable,
@@ -67,6 +66,7 @@ from hclf.metrics.sets import (
     Average,
     answered,
     answered_by_level,
+    check_columns,
     constrained_precision_recall_f1,
     document_scores,
     exact_match,
@@ -167,6 +167,5 @@ def _closed(taxonomy: Taxonomy, y: Any) -> csr_matrix[Any]:
     if array is None or array.ndim == 1 or array.dtype.kind not in "buif":
         resolve = LabelResolver(taxonomy)
         return label_matrix(taxonomy, [map(resolve, [labels] if isinstance(labels, str) else labels) for labels in y])
-    if array.shape[1] != len(taxonomy):
-        raise UsageError(f"the label matrix has {array.shape[1]} columns, the taxonomy has {len(taxonomy)} nodes")
+    check_columns(taxonomy, array, "the label matrix has")
     return close(taxonomy, csr_matrix(array, dtype=bool))

@@ -113,10 +113,10 @@ def aligned(true: Any, predicted: Any) -> tuple[csr_matrix[Any], csr_matrix[Any]
     return left, right
 
 
-def check_columns(taxonomy: Taxonomy, Y: csr_matrix[Any]) -> None:
-    """Raise UsageError unless the matrix has one column a node."""
+def check_columns(taxonomy: Taxonomy, Y: Any, what: str = "the matrix has") -> None:
+    """Raise UsageError unless the matrix, sparse or dense, has one column a node."""
     if Y.shape[1] != len(taxonomy):
-        raise UsageError(f"the matrix has {Y.shape[1]} columns, the taxonomy has {len(taxonomy)} nodes")
+        raise UsageError(f"{what} {Y.shape[1]} columns, the taxonomy has {len(taxonomy)} nodes")
 
 
 def document_counts(true: Any, predicted: Any) -> Counts:

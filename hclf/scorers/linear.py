@@ -277,9 +277,8 @@ class LinearScorer:
         out[2][at], out[3][at] = match[modelled], found.overlap[modelled]
         other = ~modelled
         channels = np.stack([match, np.sqrt(np.maximum(found.similarity, 0)), found.overlap, found.covered])
-        listwise = csr_matrix(
-            (found.probability, (found.rows, found.columns)), shape=(X.shape[0], matcher.index.nodes)
-        )
+        starts = np.searchsorted(found.rows, np.arange(X.shape[0] + 1))
+        listwise = csr_matrix((found.probability, found.columns, starts), shape=(X.shape[0], matcher.index.nodes))
         return Candidates(found.rows[other], found.columns[other], channels[:, other]), listwise
 
     def _look_around(self, out: Floats) -> None:
