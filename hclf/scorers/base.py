@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -44,11 +44,52 @@ class Scored(NamedTuple):
     listwise: csr_matrix[Any] | None = None
 
 
+class Mention(NamedTuple):
+    """Where a training document says that it belongs to a node.
+
+    Attributes:
+        column: of the node, in the taxonomy.
+        field: the text field.
+        parts: (start, end) character offsets into that field, one or more, ascending.
+    """
+
+    column: int
+    field: str
+    parts: tuple[tuple[int, int], ...]
+
+
+Mentions: TypeAlias = Sequence[Sequence[Mention]]
+"""The mentions of each document, in the order of the documents."""
+
+
+class Contribution(NamedTuple):
+    """What a place in a document adds to a score.
+
+    Attributes:
+        source: name of the scorer.
+        field: the text field.
+        start, end: character offsets into that field.
+        value: what it adds to the scorer's first channel; below 0: it speaks against the node.
+        why: in a few words, such as "mention in 12 training documents", or "".
+    """
+
+    source: str
+    field: str
+    start: int
+    end: int
+    value: float
+    why: str = ""
+
+
 class Scorer(Protocol):
     """Learns from documents and closed label sets; scores documents. Knows no decoder and no threshold.
 
     `score` returns raw channels (margins, similarities, log-odds, …): turning them into probabilities is
     `hclf.fusion`'s work, on held-out data. The more a document belongs to a node, the higher every channel.
+
+    A scorer that can say why also has `evidence(inputs, rows, columns) -> list[list[Contribution]]`: for each
+    (document, taxonomy column) pair what speaks for and against it; one that learns from mentions takes
+    `mentions: Mentions | None` in `fit`.
     """
 
     name: ClassVar[str]
