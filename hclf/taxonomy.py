@@ -28,10 +28,11 @@ from hclf.isotonic import nearest_coherent
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["CoherenceMethod", "Edges", "Node", "Rule", "RuleType", "Taxonomy"]
+__all__ = ["CoherenceMethod", "Edges", "Node", "Rule", "RuleScope", "RuleType", "Taxonomy"]
 
 CoherenceMethod = Literal["max", "min", "isotonic"]
 RuleType = Literal["excludes", "requires", "code_first", "code_also", "exclusive_children", "at_most"]
+RuleScope = Literal["all", "node", "below"]
 RULE_TYPES: tuple[RuleType, ...] = (
     "excludes",
     "requires",
@@ -40,6 +41,7 @@ RULE_TYPES: tuple[RuleType, ...] = (
     "exclusive_children",
     "at_most",
 )
+RULE_SCOPES: tuple[RuleScope, ...] = ("all", "node", "below")
 Ints = NDArray[np.int64]
 Float = TypeVar("Float", bound=np.floating[Any])
 HINTED_FAULTS = 20  # "did you mean" looks through every id; past this many faults of a kind it would take minutes
@@ -79,7 +81,19 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule about which nodes may stand together. A node in a rule stands for itself and all below it."""
+    """A rule about which nodes may stand together. A node in a rule stands for itself and all below it.
+
+    Attributes:
+        type: what the rule says; docs/rules.md has the six types.
+        node: the node the rule is about.
+        others: the nodes it is related to.
+        strength: soft rules are only pointed out, hard ones are also enforced by `RuleBook.repair`.
+        k: for `at_most`: how many.
+        note: the rule in words.
+        source: where the words stand, such as "excludes1 note"; "" for a rule of the taxonomy's own.
+        scope: what the rule holds for: `all` the node and all below it, the `node` alone, or all `below` it.
+        optional: a companion is only wanted where it is the case; that none is there is no finding.
+    """
 
     type: RuleType
     node: str
@@ -87,6 +101,9 @@ class Rule:
     strength: Literal["hard", "soft"] = "soft"
     k: int = 1
     note: str = ""
+    source: str = ""
+    scope: RuleScope = "all"
+    optional: bool = False
 
 
 class Edges(NamedTuple):
