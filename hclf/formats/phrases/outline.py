@@ -64,20 +64,35 @@ class Outline:
         return self._descend(-1, parts) if parts else None
 
     def _descend(self, above: int, parts: Sequence[str]) -> int | None:
+        """Return the entry that the parts lead to from another one (-1: from the top), or None."""
         for end in range(len(parts), 0, -1):
             for i in self._below.get((above, ", ".join(parts[:end])), ()):
                 found = i if end == len(parts) else self._descend(i, parts[end:])
                 if found is not None:
                     return found
-        return None
+        # "Fracture, wrist" stands under "Fracture, traumatic".
+        shortened = self._shortened.get((above, parts[0]), ())
+        if len(parts) == 1:
+            return shortened[0] if len(shortened) == 1 else None
+        return next((i for up in shortened if (i := self._descend(up, parts[1:])) is not None), None)
 
     @cached_property
     def _below(self) -> dict[tuple[int, str], list[int]]:
+        """Entry (-1: the top) and term -> the entries with this term below it."""
         below: dict[tuple[int, str], list[int]] = {}
         for i, entry in enumerate(self.entries):
-            keys = {_key(entry.title), _key(plain(entry.title)), *map(_key, forms(entry.title))}
-            for key in keys:
+            for key in {_key(entry.title), _key(plain(entry.title)), *map(_key, forms(entry.title))}:
                 below.setdefault((self.above[i], key), []).append(i)
+        return below
+
+    @cached_property
+    def _shortened(self) -> dict[tuple[int, str], list[int]]:
+        """As `_below`, by the part of a term before its first comma."""
+        below: dict[tuple[int, str], list[int]] = {}
+        for i, entry in enumerate(self.entries):
+            head, comma, _ = entry.title.partition(", ")
+            if comma:
+                below.setdefault((self.above[i], _key(plain(head))), []).append(i)
         return below
 
 
@@ -90,7 +105,8 @@ def _above(entries: Sequence[Entry]) -> Iterator[int]:
 
 
 def _key(text: str) -> str:
-    return " ".join(fold(_ASIDE.sub(" ", text)).split())
+    """Return what terms are compared by: references say "Complications" where the entry is "Complication"."""
+    return " ".join(word.removesuffix("s") for word in fold(_ASIDE.sub(" ", text)).split())
 
 
 # -- texts -----------------------------------------------------------------------------------------------------
