@@ -13,7 +13,7 @@ from typing import Any
 from hclf.errors import did_you_mean, suggest
 from hclf.formats._draft import Draft
 from hclf.formats._files import fail, read_text
-from hclf.taxonomy import RULE_TYPES, Node, Rule
+from hclf.taxonomy import RULE_SCOPES, RULE_TYPES, Node, Rule
 
 MAX_BYTES = 1 << 28
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -154,7 +154,12 @@ def make_rule(draft: Draft, given: Any) -> Rule | None:
         return None
     node = node_id(draft, given.get("node"), f"the node of a rule '{kind}'")
     others = tuple(ids(draft, given, ("others",), node))
-    return Rule(kind, node, others, strength, k, str(given.get("note", ""))) if node else None
+    scope, optional = given.get("scope", "all"), given.get("optional", False)
+    if scope not in RULE_SCOPES or not isinstance(optional, bool):
+        draft.fault(f"a rule '{kind}' needs scope {', '.join(RULE_SCOPES)}, and optional true or false")
+        return None
+    note, source = str(given.get("note", "")), str(given.get("source", ""))
+    return Rule(kind, node, others, strength, k, note, source, scope, optional) if node else None
 
 
 def _kind(value: Any) -> str:
@@ -189,7 +194,7 @@ def node_object(entry: Node) -> dict[str, Any]:
 
 def rule_object(rule: Rule) -> dict[str, Any]:
     """Return the JSON object of a rule; `make_rule` reads it back."""
-    return {
+    said: dict[str, Any] = {
         "type": rule.type,
         "node": rule.node,
         "others": list(rule.others),
@@ -197,3 +202,5 @@ def rule_object(rule: Rule) -> dict[str, Any]:
         "k": rule.k,
         "note": rule.note,
     }
+    more = {"source": rule.source, "scope": "" if rule.scope == "all" else rule.scope, "optional": rule.optional}
+    return said | {key: value for key, value in more.items() if value}

@@ -43,7 +43,7 @@ def count_values(taxonomy: Taxonomy) -> int:
     for entry in map(taxonomy.node, range(len(taxonomy))):
         count += 2 * len(entry.names) + sum(len(texts) + 2 for texts in entry.synonyms.values())
         count += 2 * (bool(entry.description) + (not entry.assignable)) + 2 * len(entry.meta)
-    return count
+    return count + sum(14 + len(rule.others) for rule in taxonomy.rules)
 
 
 def _parts(taxonomy: Taxonomy) -> Iterator[str]:
@@ -118,10 +118,16 @@ def _rule(rule: Rule) -> str:
         lines.append(_field("others", _list(rule.others, 4)))
     if rule.strength != "soft":
         lines.append(f"strength: {rule.strength}")
+    if rule.scope != "all":
+        lines.append(f"scope: {rule.scope}")
+    if rule.optional:
+        lines.append("optional: true")
     if rule.k != 1 or rule.type == "at_most":
         lines.append(f"k: {rule.k}")
     if rule.note:
         lines.append(f"note: {scalar(rule.note)}")
+    if rule.source:
+        lines.append(f"source: {scalar(rule.source)}")
     return "  " + "\n    ".join(lines) + "\n"
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import cast
 
 from hclf.errors import did_you_mean, suggest
 from hclf.formats._yaml.events import LIST, MAP, PLAIN, Value
 from hclf.formats._yaml.faults import Faults, shown
 from hclf.formats._yaml.values import Values, fields_of, kind_of
-from hclf.taxonomy import RULE_TYPES, Rule, RuleType
+from hclf.taxonomy import RULE_SCOPES, RULE_TYPES, Rule, RuleScope, RuleType
 
-RULE_KEYS = ("type", "node", "others", "strength", "k", "note")
+RULE_KEYS = ("type", "node", "others", "strength", "scope", "optional", "k", "note", "source")
 STRENGTHS = ("hard", "soft")
 ABOUT_OTHERS = (
     "excludes",
@@ -28,6 +28,12 @@ def rule_problem(rule: Rule) -> str:
         return f"a rule '{rule.type}' needs `others`, the nodes it is about"
     if rule.type not in RULE_TYPES or rule.strength not in STRENGTHS or not 1 <= rule.k <= MAX_K:
         return f"type '{rule.type}', strength '{rule.strength}', k {rule.k}: one of them is out of range"
+    if rule.scope not in RULE_SCOPES:
+        return f"scope '{rule.scope}': not one of {', '.join(RULE_SCOPES)}"
+    if rule.type not in ABOUT_OTHERS and (rule.scope != "all" or rule.optional):
+        return f"a rule '{rule.type}' has neither scope nor `optional`: it is about what lies below its node"
+    if rule.type == "excludes" and rule.optional:
+        return "a rule 'excludes' has no `optional`: it wants no companion"
     return ""
 
 
@@ -66,12 +72,24 @@ class Rules:
             self.check_known(kind, text, at, node)
             others.append(text)
         strength = self.choice(fields.get("strength"), "strength", STRENGTHS)
+        scope = self.choice(fields.get("scope"), "scope", RULE_SCOPES) or "all"
+        optional = self.values.boolean(fields.get("optional"), "optional", node, default=False)
         k = self.k(fields.get("k"), node)
         note = self.values.free_text(fields.get("note"), "note", node)
+        source = self.values.free_text(fields.get("source"), "source", node)
         if not kind or not node:
             return None
-        hard: Literal["hard", "soft"] = "hard" if strength == "hard" else "soft"
-        rule = Rule(cast("RuleType", kind), node, tuple(others), hard, k, note)
+        rule = Rule(
+            cast("RuleType", kind),
+            node,
+            tuple(others),
+            "hard" if strength == "hard" else "soft",
+            k,
+            note,
+            source,
+            cast("RuleScope", scope),
+            optional,
+        )
         if problem := rule_problem(rule):
             self.faults.error(problem, item, node)
         return rule
