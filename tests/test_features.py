@@ -6,6 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -411,3 +412,26 @@ def test_odd_texts_survive_saving(odd: str, tmp_path: Any) -> None:
     text = TextFeatures()
     X, _ = text.fit_transform(one_field([odd, odd]))
     assert same(through_disk(text, tmp_path).transform(one_field([odd, odd])), X)
+
+
+# -- features by the words they are in -------------------------------------------------------------------------
+
+
+@cache
+def two_fields() -> TextFeatures:
+    features = TextFeatures()
+    features.fit_transform([{"title": a, "more": b} for a, b in zip(TEXTS, reversed(TEXTS), strict=True)])
+    return features
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["title", "more"]), st.text(ALPHABET, max_size=12)), max_size=4))
+def test_what_the_words_of_a_document_add_up_to_is_its_row(documents):
+    features = two_fields()
+    words = features.located(documents)
+    member = csr_matrix(
+        (np.ones(len(words.rows)), (words.rows, np.arange(len(words.rows)))), shape=(len(documents), len(words.rows))
+    )
+    expected = features.transform(documents)
+    assert (member @ words.X).toarray() == pytest.approx(expected.toarray(), abs=1e-6)
+    for row, field, start, end in zip(words.rows, words.fields, words.starts, words.ends, strict=True):
+        assert documents[row][field][start:end].strip()

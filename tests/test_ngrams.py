@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 
-from hclf.scorers.ngrams import Ngrams, Vocabulary, extract, extract_words
+from hclf.scorers.ngrams import Ngrams, Vocabulary, extract, extract_words, locate
 
 SETTINGS = (
     {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"},
@@ -80,3 +80,64 @@ def test_vocabulary_finds_what_it_knows(known: list[int], asked: list[int]) -> N
     queries = [*known, *asked, *((k + 2) % 2**64 for k in known)]
     place = {hash_: i for i, hash_ in enumerate(known)}
     assert vocabulary.columns(np.array(queries, dtype=np.uint64)).tolist() == [place.get(q, -1) for q in queries]
+
+
+# -- where they are ----------------------------------------------------------------------------------------------
+
+
+@given(TEXTS)
+def test_every_occurrence_has_its_places(texts: list[str]) -> None:
+    words, *places = locate(texts)
+    for grams, found in zip(extract(texts), places, strict=True):
+        hashes, times = np.unique(np.stack([words.rows[found.words], found.hashes]), axis=1, return_inverse=True)
+        counts = np.bincount(times.ravel(), found.shares, minlength=hashes.shape[1])
+        expected = np.unique(np.stack([grams.rows, grams.hashes]), axis=1, return_counts=True)
+        assert hashes.tolist() == expected[0].tolist()
+        assert counts == pytest.approx(expected[1])
+
+
+@given(TEXTS)
+def test_words_are_where_the_text_says_so(texts: list[str]) -> None:
+    words = locate(texts)[0]
+    found = [(row, texts[row][a:b]) for row, a, b in zip(*(part.tolist() for part in words), strict=True)]
+    for row, text in enumerate(texts):
+        said = [word for of, word in found if of == row]
+        # A capital that is two characters in lower case may be two words: without its dot it is one.
+        plain = text.replace("İ", "I")
+        if text == plain:
+            expected = [w for part in plain.lower().split() for w in re.findall(r"\w+", part) or [part]]
+            assert [word.lower() for word in said] == expected
+        assert all(word and not word.isspace() for word in said)
+
+
+def test_offsets_are_those_of_the_text_as_given() -> None:
+    text = "  Crème\r\nbrûlée, İzmir 😀 E11.9 -- "
+    words = locate([text])[0]
+    found = [text[a:b] for a, b in zip(words.starts.tolist(), words.ends.tolist(), strict=True)]
+    assert found == ["Crème", "brûlée", "İ", "zmir", "😀", "E11", "9", "--"]
+
+
+def slow_shares(text: str) -> list[float]:
+    """How many character 3-5-grams each word of a text has, with what stands beside it."""
+    shares = []
+    for token in text.split():
+        inside = [match.span() for match in re.finditer(r"\w+", token)] or [(0, len(token))]
+        word_of = [
+            max([i for i, (start, _) in enumerate(inside) if start <= at], default=0) for at in range(len(token))
+        ]
+        found = [0.0] * len(inside)
+        padded = f" {token} "
+        for n in (3, 4, 5):
+            for start in range(len(padded) - n + 1):
+                covered = [at - 1 for at in range(start, start + n) if padded[at] != " "]
+                for at in covered:
+                    found[word_of[at]] += 1 / len(covered)
+        shares += found
+    return shares
+
+
+@given(st.text("abc )-\t", max_size=20))
+def test_character_ngrams_are_shared_by_their_characters(text: str) -> None:
+    words, _, characters = locate([text])
+    found = np.bincount(characters.words, characters.shares, minlength=len(words.rows))
+    assert found.tolist() == pytest.approx(slow_shares(text))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix, hstack
 from sklearn.preprocessing import normalize
 
 from hclf.errors import DataError, UsageError
-from hclf.scorers.ngrams import Vocabulary, extract, extract_words
+from hclf.scorers.ngrams import Vocabulary, extract, extract_words, locate
 from hclf.taxonomy import distinct
 
 MIN_DOCUMENTS = (1, 2)  # in how many documents a word n-gram, a character n-gram must occur
@@ -19,6 +19,23 @@ ROW_NORM = 2**0.5  # two unit-length blocks side by side; the scale that C = 1 w
 OTHER_FIELDS_WEIGHT = 0.5  # of every field after the first, unless the user says otherwise
 
 State = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+
+
+class Located(NamedTuple):
+    """The features of documents, by the words they are in.
+
+    Attributes:
+        rows: (words,) the document, ascending.
+        fields: (words,) the text field.
+        starts, ends: (words,) character offsets into that field.
+        X: (words, features) float32; the words of a document add up to its features.
+    """
+
+    rows: NDArray[np.int64]
+    fields: Sequence[str]
+    starts: NDArray[np.int32]
+    ends: NDArray[np.int32]
+    X: csr_matrix[Any]
 
 
 class Features(Protocol):
@@ -64,7 +81,7 @@ class TextFeatures:
             names = list(dict.fromkeys(name for fields in inputs for name in fields))
             self.field_weights = {name: OTHER_FIELDS_WEIGHT if i else 1.0 for i, name in enumerate(names)}
         documents = [*inputs, *({self.main_field: text} for text in texts)]
-        parts, rows, weights = self._flatten(documents)
+        parts, rows, weights, _ = self._flatten(documents)
         blocks, self.vocabularies, self.idf = [], [], []
         for grams, least in zip(extract(parts), MIN_DOCUMENTS, strict=True):
             hashes, columns = np.unique(grams.hashes, return_inverse=True)
@@ -86,13 +103,45 @@ class TextFeatures:
         Raises:
             UsageError: a document has text, but only in fields the model was not trained on.
         """
-        parts, rows, weights = self._flatten(inputs)
+        parts, rows, weights, _ = self._flatten(inputs)
         blocks = []
         for grams, vocabulary in zip(extract(parts), self.vocabularies, strict=True):
             columns = vocabulary.columns(grams.hashes)
             known = columns >= 0
             blocks.append(_counts(grams.rows[known], columns[known], (len(parts), len(vocabulary))))
         return self._weigh(blocks, rows, weights, len(inputs))
+
+    def located(self, inputs: Sequence[Mapping[str, str]]) -> Located:
+        """Return the features of documents by words: what the words of a document add up to is its row.
+
+        The value of a feature in a field is shared equally among its occurrences there, and an occurrence among the
+        words that it covers, as in `hclf.scorers.ngrams.Places`.
+
+        Raises:
+            UsageError: as in `transform`.
+        """
+        parts, rows, weights, fields = self._flatten(inputs)
+        words, *places = locate(parts)
+        documents = rows[words.rows]
+        blocks, filled = [], np.zeros(len(inputs))
+        for (hashes, of, shares), vocabulary, idf in zip(places, self.vocabularies, self.idf, strict=True):
+            columns, width = vocabulary.columns(hashes), len(vocabulary)
+            known = columns >= 0
+            of, columns, shares = of[known], columns[known], shares[known]
+            key, inverse = np.unique(words.rows[of].astype(np.int64) * width + columns, return_inverse=True)
+            part, feature = np.divmod(key, max(width, 1))
+            count = np.rint(np.bincount(inverse, shares, minlength=len(key)))
+            value = (1 + np.log(count)) * idf[feature]
+            value *= (weights / _at_least_tiny(np.sqrt(np.bincount(part, value**2, minlength=len(parts)))))[part]
+            total = csr_matrix((value, (rows[part], feature)), shape=(len(inputs), width))
+            length = np.sqrt(np.asarray(total.multiply(total).sum(axis=1)).ravel())
+            filled += length > 0
+            one = value / count / _at_least_tiny(length)[rows[part]]
+            shape = (len(documents), width)
+            blocks.append(csr_matrix((shares * one[inverse], (of, columns)), shape=shape, dtype=np.float32))
+        X = csr_matrix(hstack(blocks, dtype=np.float32))
+        X.data *= np.repeat((ROW_NORM / _at_least_tiny(np.sqrt(filled)))[documents], np.diff(X.indptr))
+        return Located(documents, [fields[part] for part in words.rows.tolist()], words.starts, words.ends, X)
 
     def words(self, texts: Sequence[str], most: int) -> csr_matrix[Any]:
         """Return (texts, words) float32: ones where a known word is among the first `most` of a text."""
@@ -114,23 +163,26 @@ class TextFeatures:
         main = self.main_field
         return [document.get(main) or "" for document in documents]
 
-    def _flatten(self, documents: Sequence[Mapping[str, str]]) -> tuple[list[str], NDArray[Any], NDArray[Any]]:
-        """Return the non-empty fields of all documents in one list, with their rows and weights."""
+    def _flatten(
+        self, documents: Sequence[Mapping[str, str]]
+    ) -> tuple[list[str], NDArray[Any], NDArray[Any], list[str]]:
+        """Return the non-empty fields of all documents in one list, with their rows, weights and names."""
         weights = self.field_weights or {}
         for fields in documents:
             if weights.keys().isdisjoint(fields) and any(text.strip() for text in fields.values()):
                 here, trained = ", ".join(map(repr, fields)), ", ".join(map(repr, weights))
                 raise UsageError(f"a document has text in {here} only; the model was trained on {trained}")
         found = [
-            (text, row, weights[name])
+            (text, row, weights[name], name)
             for row, fields in enumerate(documents)
             for name, text in fields.items()
             if text and weights.get(name)
         ]
         return (
-            [text for text, _, _ in found],
-            np.array([row for _, row, _ in found], dtype=np.int64),
-            np.array([weight for _, _, weight in found], dtype=np.float32),
+            [text for text, _, _, _ in found],
+            np.array([row for _, row, _, _ in found], dtype=np.int64),
+            np.array([weight for _, _, weight, _ in found], dtype=np.float32),
+            [name for _, _, _, name in found],
         )
 
     def _weigh(
@@ -230,6 +282,12 @@ def _scaled(X: csr_matrix[Any], length: float = 1.0) -> csr_matrix[Any]:
         normalize(X, copy=False)
         X.data *= np.float32(length)
     return X
+
+
+def _at_least_tiny(lengths: NDArray[Any]) -> NDArray[Any]:
+    """Return what can be divided by: a length of 0 is that of zeros, which stay zeros."""
+    result: NDArray[Any] = np.maximum(lengths, 1e-12)
+    return result
 
 
 def _counts(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -> csr_matrix[Any]:

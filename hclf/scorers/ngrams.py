@@ -8,7 +8,7 @@ text fast. Different n-grams share a hash with a probability of about 2**-64 a p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -33,6 +33,30 @@ class Ngrams(NamedTuple):
     hashes: Hashes
 
 
+class Words(NamedTuple):
+    """The words of texts: of which text, and from which character to which, (words,) each, in the order of reading.
+
+    What stands between words belongs to the word before it, else to the one after it, if no blank is between; a run
+    of such characters alone is a word, too.
+    """
+
+    rows: Ints
+    starts: Ints
+    ends: Ints
+
+
+class Places(NamedTuple):
+    """Where n-grams occur: (places,) the n-gram, an index into `Words`, and which share of the occurrence is there.
+
+    The shares of one occurrence add up to 1. A pair of words is shared equally among the two, a character n-gram
+    by its characters that are no spaces.
+    """
+
+    hashes: Hashes
+    words: Ints
+    shares: NDArray[np.float32]
+
+
 def extract(texts: Sequence[str]) -> tuple[Ngrams, Ngrams]:
     """Return the word 1-2-grams and the character 3-5-grams of texts, every occurrence.
 
@@ -47,8 +71,94 @@ def extract(texts: Sequence[str]) -> tuple[Ngrams, Ngrams]:
     return _word_ngrams(codes, rows), _character_ngrams(codes, rows)
 
 
+def locate(texts: Sequence[str]) -> tuple[Words, Places, Places]:
+    """Return the words of texts, and where in them each n-gram that `extract` finds occurs.
+
+    >>> words, of_words, of_characters = locate(["Oat  milk!"])
+    >>> words.starts.tolist(), words.ends.tolist()
+    ([0, 5], [3, 9])
+    >>> of_words.words.tolist(), of_words.shares.tolist()
+    ([0, 1, 0, 1], [1.0, 1.0, 0.5, 0.5])
+    """
+    codes, rows, keep = _all_codes(texts)
+    codes, rows = codes[keep], rows[keep]
+    if (codes == _SPACE).all():
+        nothing = np.zeros(0, dtype=np.int32)
+        return Words(nothing, nothing, nothing), _no_places(), _no_places()
+    starts, ends, word_of_code = _runs(codes)
+    offsets = _offsets(texts)[keep]
+    words = Words(rows[starts], offsets[starts], offsets[ends - 1] + 1)
+    return words, _word_places(codes, rows, word_of_code), _character_places(codes, word_of_code)
+
+
+def _runs(codes: Codes) -> tuple[Ints, Ints, Ints]:
+    """Return first codes and ends of words as in `Words`, and for each code its word; of spaces any."""
+    first, end = _edges(_in_word(codes))
+    token_first, token_end = _edges(codes != _SPACE)
+    in_token = np.searchsorted(token_first, first, side="right") - 1
+    bare = np.ones(len(token_first), dtype=bool)
+    bare[in_token] = False
+    starts, ends = np.concatenate([first, token_first[bare]]), np.concatenate([end, token_end[bare]])
+    order = np.argsort(starts)
+    starts, ends = starts[order], ends[order]
+    # The last word that has begun, unless a blank lies between: then the next one.
+    last = np.searchsorted(starts, np.arange(len(codes)), side="right") - 1
+    token = np.searchsorted(token_first, np.arange(len(codes)), side="right") - 1
+    own = np.searchsorted(token_first, starts, side="right") - 1
+    word = np.where((last >= 0) & (own[np.maximum(last, 0)] == token), last, last + 1)
+    return starts.astype(np.int32), ends.astype(np.int32), np.minimum(word, len(starts) - 1).astype(np.int32)
+
+
+def _offsets(texts: Sequence[str]) -> Ints:
+    """Return of which character of its text each code of `_all_codes` is; of the spaces around it, of its ends."""
+    parts = []
+    for text in texts:
+        lower = [1] * len(text) if len(text.lower()) == len(text) else [len(ch.lower()) for ch in text]
+        parts.append(np.repeat(np.arange(len(text) + 2), [1, *lower, 1]) - 1)
+    return np.concatenate(parts).astype(np.int32)
+
+
+def _word_places(codes: Codes, rows: Ints, word_of_code: Ints) -> Places:
+    of, hashes = _words(codes, rows)
+    words = word_of_code[_edges(_in_word(codes))[0]]
+    found = np.flatnonzero(of[1:] == of[:-1])
+    both = _finish(hashes[found] * _BASE + hashes[found + 1])
+    return Places(
+        np.concatenate([hashes, both, both]),
+        np.concatenate([words, words[found], words[found + 1]]),
+        np.repeat(np.array([1, 0.5], dtype=np.float32), [len(words), 2 * len(found)]),
+    )
+
+
+def _character_places(codes: Codes, word_of_code: Ints) -> Places:
+    hashes, words, shares = [], [], []
+    for n, at, found in _character_runs(codes):
+        first = at + (codes[at] == _SPACE)
+        length = at + n - (codes[at + n - 1] == _SPACE) - first
+        whole = word_of_code[first] == word_of_code[first + length - 1]
+        # Of an n-gram over several words one place for each character.
+        counts = np.where(whole, 1, length)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        hashes.append(np.repeat(found, counts))
+        words.append(word_of_code[np.repeat(first, counts) + within])
+        shares.append(np.repeat(1 / counts, counts).astype(np.float32))
+    if not hashes:
+        return _no_places()
+    return Places(np.concatenate(hashes), np.concatenate(words), np.concatenate(shares))
+
+
+def _no_places() -> Places:
+    return Places(np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32))
+
+
 def _codes(texts: Sequence[str]) -> tuple[Codes, Ints]:
     """Return lower-case code points, every run of white space one space, a space around each text; and its row."""
+    codes, rows, keep = _all_codes(texts)
+    return codes[keep], rows[keep]
+
+
+def _all_codes(texts: Sequence[str]) -> tuple[Codes, Ints, NDArray[np.bool_]]:
+    """Return lower-case code points, white space as spaces, one around each text; its row; where no run goes on."""
     padded = [f" {text.lower()} " for text in texts]
     codes = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     rows = np.repeat(np.arange(len(texts), dtype=np.int32), [len(text) for text in padded])
@@ -56,7 +166,7 @@ def _codes(texts: Sequence[str]) -> tuple[Codes, Ints]:
     codes = np.where(blank, np.uint32(_SPACE), codes)
     keep = np.ones(len(codes), dtype=bool)
     keep[1:] = ~(blank[1:] & blank[:-1])
-    return codes[keep], rows[keep]
+    return codes, rows, keep
 
 
 @cache
@@ -70,9 +180,17 @@ def _classes() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def _character_ngrams(codes: Codes, rows: Ints) -> Ngrams:
+    found_rows, found = [], []
+    for _, at, hashes in _character_runs(codes):
+        found_rows.append(rows[at + 1])  # the first character may be the space before the text
+        found.append(hashes)
+    return _join(found_rows, found)
+
+
+def _character_runs(codes: Codes) -> Iterator[tuple[int, NDArray[np.int64], Hashes]]:
+    """Yield each length, and the n-grams of it: where they begin, and their hashes."""
     spaces = np.cumsum(codes == _SPACE, dtype=np.int32)
     wide = codes.astype(np.uint64)
-    found_rows, found = [], []
     hashes = wide
     for n in range(2, CHARACTER_LENGTHS[-1] + 1):
         count = len(codes) - n + 1
@@ -82,9 +200,7 @@ def _character_ngrams(codes: Codes, rows: Ints) -> Ngrams:
         if n in CHARACTER_LENGTHS:
             # An n-gram may begin and end with a space but has none inside.
             at = np.flatnonzero(spaces[n - 2 : n - 2 + count] == spaces[:count])
-            found_rows.append(rows[at + 1])  # the first character may be the space before the text
-            found.append(_finish(hashes[at] + np.uint64(n)))
-    return _join(found_rows, found)
+            yield n, at, _finish(hashes[at] + np.uint64(n))
 
 
 def extract_words(texts: Sequence[str], most: int) -> Ngrams:
@@ -110,9 +226,8 @@ def _word_ngrams(codes: Codes, rows: Ints) -> Ngrams:
 
 
 def _words(codes: Codes, rows: Ints) -> Ngrams:
-    in_word = _classes()[1][np.minimum(codes, _TABLE - 1)]
-    edges = np.flatnonzero(np.diff(in_word.astype(np.int8), prepend=0, append=0))
-    starts, ends = edges[::2], edges[1::2]
+    in_word = _in_word(codes)
+    starts, ends = _edges(in_word)
     if not len(starts):
         return _join([], [])
     lengths = ends - starts
@@ -121,6 +236,16 @@ def _words(codes: Codes, rows: Ints) -> Ngrams:
     terms = codes[in_word].astype(np.uint64) * powers[position]
     words = _finish(np.add.reduceat(terms, np.cumsum(lengths) - lengths))
     return Ngrams(rows[starts], words)
+
+
+def _in_word(codes: Codes) -> NDArray[np.bool_]:
+    return _classes()[1][np.minimum(codes, _TABLE - 1)]
+
+
+def _edges(inside: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where runs of True begin, and where they end."""
+    edges = np.flatnonzero(np.diff(inside.astype(np.int8), prepend=0, append=0))
+    return edges[::2], edges[1::2]
 
 
 def _finish(hashes: Hashes) -> Hashes:
