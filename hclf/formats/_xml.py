@@ -1,7 +1,8 @@
 """XML in: streamed, with line numbers, and without anything a document type declaration could bring in.
 
 The standard library's `iterparse` knows no lines and cannot refuse a declaration; expat, which is below it, can do
-both. A declaration is all that entity bombs and files fetched from elsewhere need, and no release file has one.
+both. A declaration is all that entity bombs and files fetched from elsewhere need. Readers of formats whose files
+have one by rule (ClaML) allow those that only name a DTD: it is never opened, so what it defines stays unknown.
 """
 
 from __future__ import annotations
@@ -48,18 +49,20 @@ class Element:
                 yield from item._texts(skip)
 
 
-def elements(path: str | Path, tags: Container[str]) -> Iterator[Element]:
+def elements(path: str | Path, tags: Container[str], *, doctype: bool = False) -> Iterator[Element]:
     """Yield, complete, every element that has one of these tags and lies in no other such element.
 
     Args:
         path: the file; unpacked if its name ends in `.gz`.
         tags: what to yield. Everything around it is read and forgotten.
+        doctype: whether the file may name a DTD (`<!DOCTYPE ClaML SYSTEM "ClaML.dtd">`), which is not looked for.
 
     Raises:
-        TaxonomyError: not readable, not well-formed, too large or too deep, or with a document type declaration.
+        TaxonomyError: not readable, not well-formed, too large or too deep, or with a document type declaration
+            other than one that is allowed.
     """
     path = Path(path)
-    builder = _Builder(path, tags)
+    builder = _Builder(path, tags, doctype)
     with open_bytes(path) as handle:
         for chunk in _chunks(handle, path):
             builder.feed(chunk)
@@ -68,10 +71,10 @@ def elements(path: str | Path, tags: Container[str]) -> Iterator[Element]:
         yield from builder.take()
 
 
-def root_tag(path: str | Path) -> str:
-    """Return the tag of a file's outermost element; raises as `elements`."""
+def root_tag(path: str | Path, *, doctype: bool = False) -> str:
+    """Return the tag of a file's outermost element; arguments and errors as those of `elements`."""
     path = Path(path)
-    builder = _Builder(path, ())
+    builder = _Builder(path, (), doctype)
     with open_bytes(path) as handle:
         for chunk in _chunks(handle, path):
             builder.feed(chunk)
@@ -93,8 +96,8 @@ def _chunks(handle: IO[bytes], path: Path) -> Iterator[bytes]:
 class _Builder:
     """Turns expat's events into elements."""
 
-    def __init__(self, path: Path, tags: Container[str]) -> None:
-        self.path, self.tags, self.root = path, tags, ""
+    def __init__(self, path: Path, tags: Container[str], doctype: bool) -> None:
+        self.path, self.tags, self.doctype, self.root = path, tags, doctype, ""
         self._depth = 0
         self._open: list[Element] = []
         self._done: list[Element] = []
@@ -117,9 +120,16 @@ class _Builder:
         done, self._done = self._done, []
         return done
 
-    def _doctype(self, *_declaration: object) -> None:
-        message = "a document type declaration (<!DOCTYPE …>), which can hold entity bombs; remove it if you trust it"
-        fail(message, self.path, self._parser.CurrentLineNumber)
+    def _doctype(self, _root: str, _system: str | None, _public: str | None, has_subset: int) -> None:
+        if has_subset or not self.doctype:
+            what = "a document type declaration (<!DOCTYPE …>)"
+            message = f"{what}, which can hold entity bombs; remove it if you trust it"
+            fail(message, self.path, self._parser.CurrentLineNumber)
+        # With a DTD that is not read, expat passes over unknown entities; in texts it says so, in attributes not.
+        self._parser.SkippedEntityHandler = self._entity
+
+    def _entity(self, name: str, _is_parameter: int) -> None:
+        fail(f"&{name}; stands for something in a DTD, which is not read", self.path, self._parser.CurrentLineNumber)
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         self.root = self.root or tag
