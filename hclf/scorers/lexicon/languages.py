@@ -1,0 +1,136 @@
+"""What is known of languages, as data: one YAML file a language, beside this module.
+
+A file may hold: `stop_words`; `endings` that make no difference; words to leave `whole`; words that are `equal`;
+`letters` that only look accented; `tails` of names that say nothing; and triggers of `context` (see there).
+Several languages are used at once, as one: a text may be of any of them, or a mix.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hclf.errors import UsageError, did_you_mean, suggest
+
+FOLDER = Path(__file__).parent / "languages"
+COMMON = "common"
+SECTIONS = ("stop_words", "endings", "whole", "equal", "letters", "tails", "triggers")
+# Accents and vowel points that readers leave out; vowel signs of Indic and other scripts are letters.
+_MARKS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u0652\u00ad\u200c\u200d]")
+
+
+def available() -> tuple[str, ...]:
+    """Return the languages that hclf ships."""
+    return tuple(sorted(file.stem for file in FOLDER.glob("*.yaml") if file.stem != COMMON))
+
+
+@cache
+def load(language: str) -> Mapping[str, Any]:
+    """Return what is known of a language: one that ships with hclf, or the path of a file like theirs.
+
+    Raises:
+        UsageError: there is no such language, or its file holds something else.
+    """
+    file = Path(language) if language.endswith((".yaml", ".yml")) else FOLDER / f"{language}.yaml"
+    if not file.is_file():
+        raise UsageError(f"no language {language!r}{did_you_mean(suggest(language, available()))}")
+    content: Any = yaml.safe_load(file.read_text("utf-8"))
+    unknown = [] if isinstance(content, dict) else [file.name]
+    unknown = unknown or sorted(set(content) - set(SECTIONS))
+    if unknown:
+        raise UsageError(f"{file}: holds {', '.join(unknown)}; a language has {', '.join(SECTIONS)}")
+    return dict(content)
+
+
+def sections(languages: Iterable[str] | None, name: str) -> list[Any]:
+    """Return one section of what is common and of each language that has it; None means all that ship."""
+    chosen = [COMMON, *(available() if languages is None else languages)]
+    return [content[name] for content in map(load, chosen) if name in content]
+
+
+def words_of(languages: Iterable[str] | None, name: str) -> frozenset[str]:
+    """Return the words of a section that is a string of words."""
+    return frozenset(word for text in sections(languages, name) for word in text.split())
+
+
+class Folding:
+    """Makes one word of those that differ in case, accents or an ending that makes no difference.
+
+    Args:
+        languages: whose data to use; None means all that ship.
+
+    >>> fold = Folding().fold
+    >>> fold("Fracturas") == fold("fractura"), fold("Años") == fold("ano"), fold("II") == fold("2")
+    (True, False, True)
+    """
+
+    def __init__(self, languages: Sequence[str] | None = None) -> None:
+        self.stop_words = words_of(languages, "stop_words")
+        self.letters = frozenset("".join(sections(languages, "letters")))
+        self.whole = words_of(languages, "whole")
+        self.equal = {word: same for table in sections(languages, "equal") for word, same in table.items()}
+        steps: list[dict[str, tuple[str, int]]] = []
+        for listed in sections(languages, "endings"):
+            for i, step in enumerate(listed):
+                steps.extend({} for _ in range(i + 1 - len(steps)))
+                steps[i].update({ending: (instead, least) for ending, (instead, least) in step.items()})
+        self.endings = steps
+
+    def fold(self, word: str) -> str:
+        """Return what a word is compared by; "" for a stop word."""
+        plain = unicodedata.normalize("NFKC", word).casefold()
+        if plain in self.stop_words:
+            return ""
+        plain = self._without_marks(self.equal.get(plain, plain))
+        if plain in self.whole or not plain.isalpha():
+            return plain
+        for step in self.endings:
+            plain = _replaced(plain, step)
+        return plain
+
+    def _without_marks(self, word: str) -> str:
+        if word.isascii():
+            return word
+        return "".join(ch if ch in self.letters else _bare(ch) for ch in word)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return JSON-able values that `from_state` builds an equal folding from."""
+        return {
+            "stop_words": sorted(self.stop_words),
+            "letters": sorted(self.letters),
+            "whole": sorted(self.whole),
+            "equal": self.equal,
+            "endings": [{ending: list(rule) for ending, rule in step.items()} for step in self.endings],
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Folding:
+        """Build a folding from what `get_state` returned."""
+        folding = cls([])
+        folding.stop_words, folding.letters, folding.whole = (
+            frozenset(state[name]) for name in ("stop_words", "letters", "whole")
+        )
+        folding.equal = dict(state["equal"])
+        folding.endings = [
+            {ending: (instead, least) for ending, (instead, least) in step.items()} for step in state["endings"]
+        ]
+        return folding
+
+
+@cache
+def _bare(character: str) -> str:
+    return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", character)))
+
+
+def _replaced(word: str, step: Mapping[str, tuple[str, int]]) -> str:
+    for length in range(min(4, len(word)), 0, -1):
+        rule = step.get(word[-length:])
+        if rule and len(word) - length >= rule[1]:
+            return word[:-length] + rule[0]
+    return word
