@@ -1,4 +1,4 @@
-"""`hclf taxonomy`: validate, show, stats, convert, schema."""
+"""`hclf taxonomy`: validate, show, stats, convert, add-phrases, schema."""
 
 from __future__ import annotations
 
@@ -398,6 +398,78 @@ def _convert_and_compare(taxonomy: Taxonomy, target: str, format: str | None) ->
         copy = Path(folder) / "copy"
         formats.write(taxonomy, copy, format)
         return formats.losses(taxonomy, formats.read(copy, format))
+
+
+# -- add-phrases -----------------------------------------------------------------------------------------------
+
+
+@app.command()
+def add_phrases(
+    source: Source,
+    files: Annotated[
+        list[str],
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Phrases: a table or JSON lines with a node and a phrase a row, or an index, neoplasm, drug or "
+            "external-cause table of ICD-10-CM (XML or CSV); may repeat.",
+        ),
+    ],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="OUT", help='The taxonomy to write; "-" is standard output.')
+    ],
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="table, index, neoplasms or drugs, if the files do not tell.")
+    ] = None,
+    nearest: Annotated[
+        bool,
+        typer.Option("--nearest", help="For a node not in the taxonomy take the one its id begins with."),
+    ] = False,
+    see: Annotated[bool, typer.Option(help="Follow cross references of an index.")] = True,
+    forms: Annotated[
+        bool, typer.Option("--forms", help="Add each form of an index term by itself, without NEC and NOS.")
+    ] = False,
+    modifiers: Annotated[
+        bool, typer.Option("--modifiers", help="Add index terms with their non-essential modifiers, too.")
+    ] = False,
+    to: Annotated[str | None, typer.Option("--to", help="Format of OUT, if its name does not tell.")] = None,
+    format: Format = None,
+    levels: Levels = "",
+    order: Order = "",
+    force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.")] = False,
+    json: Json = False,
+) -> None:
+    """Add phrases from other files to a taxonomy, as synonyms of its nodes, and count what could not be added.
+
+    Example: hclf taxonomy add-phrases products --from words.tsv -o products-with-words.yaml
+    """
+    from hclf import formats
+    from hclf.errors import UsageError
+    from hclf.formats import phrases
+    from hclf.registry import load_taxonomy
+
+    if json and output == "-":
+        raise UsageError("--json prints to standard output; write the taxonomy to a file (-o)")
+    guard_output(output, force)
+    taxonomy = load_taxonomy(source, format=format, **_options(levels, order))
+    tally = phrases.Tally()
+    found = [
+        phrase
+        for file in files
+        for phrase in phrases.read(file, kind, see=see, forms=forms, modifiers=modifiers, tally=tally)
+    ]
+    longer = phrases.add_phrases(taxonomy, found, nearest=nearest, tally=tally)
+    lost = _convert_and_compare(
+        longer, output, to or formats.by_suffix(output) or ("yaml" if output == "-" else None)
+    )
+    for line in tally.lines():
+        note(line)
+    if output != "-":
+        note(f"wrote {output}: {_counted(len(longer), 'node')}")
+    for what in lost:
+        note(f"not kept by this format: {what}")
+    if json:
+        print_json(tally.to_dict())
 
 
 # -- schema ----------------------------------------------------------------------------------------------------
