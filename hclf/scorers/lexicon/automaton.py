@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hclf.scorers.lexicon.languages import Folding
+from hclf.scorers.lexicon.folding import Folding
 from hclf.scorers.lexicon.phrases import Variants
 from hclf.scorers.lexicon.text import COMMA, SENTENCE, Words, is_unspaced, split
 from hclf.scorers.lexicon.typos import Speller

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hclf.scorers.lexicon.languages import Folding, sections
+from hclf.scorers.lexicon.folding import Folding, sections
 from hclf.scorers.lexicon.text import split
 
 _PART = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
