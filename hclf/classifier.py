@@ -58,8 +58,9 @@ from hclf.operating import (
     tuned_point,
 )
 from hclf.registry import load_taxonomy
-from hclf.scorers import Scorer, scorer_class
-from hclf.scorers.base import Candidates, Progress, Scored, silent
+from hclf.scorers import Scorer, make_scorer, scorer_from_state
+from hclf.scorers.base import Candidates, Progress, Scored, known_columns, silent
+from hclf.scorers.together import channel_parts
 from hclf.taxonomy import CoherenceMethod, Taxonomy, distinct, run_starts, spread
 from hclf.thresholds import Search, Thresholds, parse_goal
 
@@ -294,12 +295,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
                 raise UsageError(f"thresholds are one number, or one a level, not {self.thresholds!r}")
 
     def _new_scorer(self) -> Scorer:
-        options = {"n_jobs": self._workers, "seed": self.seed, **(self.scorer_options or {})}
-        try:
-            scorer: Scorer = scorer_class(self.scorer)(**options)
-        except TypeError as error:
-            raise UsageError(f"scorer {self.scorer!r}: {error}") from None
-        return scorer
+        return make_scorer(self.scorer, self.scorer_options, n_jobs=self._workers, seed=self.seed)
 
     def _read(self, X: Any) -> Inputs:
         """Return documents as the fitted scorer takes them: texts, or a matrix with the columns it knows."""
@@ -407,9 +403,17 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         unknown: csr_matrix[Any] | None,
     ) -> dict[str, float]:
         """Learn the calibrations; return by level the share of held-out labels that were scored at all."""
-        depth, cls = self.taxonomy_.depth, scorer_class(self.scorer)
-        self.calibration_ = Calibration.default(depth, len(cls.channels))
-        self.candidate_calibration_ = Calibration.default(depth, len(cls.candidate_channels), slope=6, middle=1)
+        depth, scorer = self.taxonomy_.depth, held_out[0][0].scorer if held_out else self._new_scorer()
+        parts, of_pairs = channel_parts(scorer.channels), channel_parts(scorer.candidate_channels)
+        leading = [own[0] for own in parts.values()]
+        self.calibration_ = Calibration.default(depth, len(scorer.channels), leading=leading)
+        self.candidate_calibration_ = Calibration.default(
+            depth,
+            len(scorer.candidate_channels),
+            leading=[own[0] for own in of_pairs.values()],
+            slope=6,
+            middle=1,
+        )
         rate = sampling_rate(sum(len(test) * len(model.levels) for model, test in held_out))
         rng = np.random.default_rng(self.seed)
         samples: list[Sample] = []
@@ -418,29 +422,36 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         for model, test in held_out:
             for rows, scored in self._scored(model, inputs, test):
                 columns = model.scorer.columns
-                truth = dense(Y, rows, columns)
-                samples.append(sample(scored.channels, truth, known(unknown, rows, columns), model.levels, rate, rng))
+                if len(columns):
+                    truth = dense(Y, rows, columns)
+                    spoken = known(unknown, rows, columns)
+                    samples.append(
+                        sample(
+                            scored.channels, truth, spoken, model.levels, rate, rng, leading=leading, documents=rows
+                        )
+                    )
+                    found += np.bincount(model.levels[np.nonzero(truth)[1]] - 1, minlength=depth)
                 asked += np.bincount(self.taxonomy_.levels[Y[rows].indices] - 1, minlength=depth)
-                found += np.bincount(model.levels[np.nonzero(truth)[1]] - 1, minlength=depth)
                 if scored.candidates is not None:
-                    of_candidates.append(self._candidate_sample(scored.candidates, Y[rows], rows_of(unknown, rows)))
-                    found += np.bincount(of_candidates[-1].level[of_candidates[-1].truth] - 1, minlength=depth)
+                    pairs_ = self._candidate_sample(scored.candidates, Y[rows], rows_of(unknown, rows), rows)
+                    of_candidates.append(pairs_)
+                    found += np.bincount(pairs_.level[pairs_.truth] - 1, minlength=depth)
         if samples:
-            self.calibration_ = Calibration.fit(samples, depth)
+            self.calibration_ = Calibration.fit(samples, depth, parts, self.seed)
         if any(part.truth.any() for part in of_candidates):
-            self.candidate_calibration_ = Calibration.fit(of_candidates, depth)
+            self.candidate_calibration_ = Calibration.fit(of_candidates, depth, of_pairs, self.seed)
         scored_by_level = enumerate(zip(found.tolist(), asked.tolist(), strict=True), start=1)
         return {str(level): hits / n for level, (hits, n) in scored_by_level if of_candidates and n}
 
     def _candidate_sample(
-        self, candidates: Candidates, Y: csr_matrix[Any], unknown: csr_matrix[Any] | None
+        self, candidates: Candidates, Y: csr_matrix[Any], unknown: csr_matrix[Any] | None, documents: Ints
     ) -> Sample:
         rows, columns, channels = candidates
         truth = entries(Y, rows, columns)
-        spoken = slice(None) if unknown is None else truth | ~entries(unknown, rows, columns)
+        spoken = np.ones(len(rows), dtype=bool) if unknown is None else truth | ~entries(unknown, rows, columns)
         levels = self.taxonomy_.levels[columns]
         values = channels.T.astype(np.float64)
-        return Sample(values[spoken], truth[spoken], np.ones(len(rows))[spoken], levels[spoken])
+        return Sample(values, truth, np.ones(len(rows)), levels, documents[rows]).only(spoken)
 
     def _scored(self, model: Model, inputs: Inputs, rows: Ints) -> Iterator[tuple[Ints, Scored]]:
         def score(part: slice) -> tuple[Ints, Scored]:
@@ -523,8 +534,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
     def _cold_start_nodes(self) -> int:
         """Return how many nodes without documents the scorer knows all the same, from their texts."""
-        known = getattr(self.scorer_, "known", self.scorer_.columns)
-        return int((self.counts_[known] == 0).sum())
+        return int((self.counts_[known_columns(self.scorer_)] == 0).sum())
 
     @property
     def thresholds_(self) -> Thresholds:
@@ -1021,7 +1031,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         model.report_ = manifest["report"]
         config, arrays = bundle.parts[f"{prefix}{model.scorer}"]
         model.counts_ = arrays["counts"]
-        model.scorer_ = scorer_class(model.scorer).from_state(config, arrays)
+        model.scorer_ = scorer_from_state(model.scorer, config, arrays)
         documents = model.report_["documents"]
         model._model = model._model_of(model.scorer_, model.counts_, documents, model.level_calibration_)
         return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import signature
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -87,14 +88,32 @@ class Scorer(Protocol):
     `score` returns raw channels (margins, similarities, log-odds, …): turning them into probabilities is
     `hclf.fusion`'s work, on held-out data. The more a document belongs to a node, the higher every channel.
 
-    A scorer that can say why also has `evidence(inputs, rows, columns) -> list[list[Contribution]]`: for each
-    (document, taxonomy column) pair what speaks for and against it; one that learns from mentions takes
-    `mentions: Mentions | None` in `fit`.
+    A scorer without `channels` has no columns: all it says is said of single pairs, through `Scored.candidates`. So
+    memory goes with what it finds.
+
+    What a scorer may have besides:
+
+    - `floors: ClassVar[Mapping[str, float]]`: of a channel, what it counts as for pairs of which the scorer says
+      nothing, where it stands beside others; 0 for those that are not named.
+    - `known`: after fit, the taxonomy columns it can find at all, with training documents or without.
+    - `fit(..., mentions: Mentions | None = None)`: it learns from mentions.
+    - `partial_update`: as `LinearScorer` has it.
+    - `evidence(inputs, rows, columns) -> list[list[Contribution]]`: for each (document, taxonomy column) pair what
+      speaks for and against it.
     """
 
     name: ClassVar[str]
-    channels: ClassVar[tuple[str, ...]]
-    candidate_channels: ClassVar[tuple[str, ...]]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels of columns; () if there are no columns."""
+        ...
+
+    @property
+    def candidate_channels(self) -> tuple[str, ...]:
+        """Names of the channels of single pairs."""
+        ...
+
     columns: NDArray[np.int64]
     """After fit: the taxonomy columns this scorer has a model for, ascending."""
 
@@ -122,3 +141,20 @@ class Scorer(Protocol):
     def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Build a fitted scorer from what `get_state` returned."""
         ...
+
+
+def mentions_for(fit: Callable[..., Any], mentions: Mentions | None) -> dict[str, Any]:
+    """Return the keyword that gives mentions to a `fit`, if there are any and it takes them."""
+    takes = mentions is not None and "mentions" in signature(fit).parameters
+    return {"mentions": mentions} if takes else {}
+
+
+def floor_of(scorer: Scorer, channel: str) -> float:
+    """Return what a channel counts as where a scorer says nothing."""
+    return float(getattr(scorer, "floors", {}).get(channel, 0))
+
+
+def known_columns(scorer: Scorer) -> NDArray[np.int64]:
+    """Return the taxonomy columns that a fitted scorer can find."""
+    known: NDArray[np.int64] = getattr(scorer, "known", scorer.columns)
+    return known

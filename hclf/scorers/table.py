@@ -1,0 +1,25 @@
+"""The scorers there are, by name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from hclf.errors import UsageError, did_you_mean, suggest
+
+SCORERS: dict[str, str] = {"linear": "hclf.scorers.linear:LinearScorer"}
+
+
+def scorer_class(name: str) -> type[Any]:
+    """Return the class of a scorer by its name in `SCORERS`.
+
+    Raises:
+        UsageError: no scorer has this name.
+    """
+    if name not in SCORERS:
+        raise UsageError(
+            f"unknown scorer {name!r}{did_you_mean(suggest(name, SCORERS))}; known: {', '.join(SCORERS)}"
+        )
+    module, _, attribute = SCORERS[name].partition(":")
+    cls: type[Any] = getattr(import_module(module), attribute)
+    return cls
