@@ -40,7 +40,7 @@ def load(language: str) -> Mapping[str, Any]:
     file = Path(language) if language.endswith((".yaml", ".yml")) else FOLDER / f"{language}.yaml"
     if not file.is_file():
         raise UsageError(f"no language {language!r}{did_you_mean(suggest(language, available()))}")
-    content: Any = yaml.safe_load(file.read_text("utf-8"))
+    content: Any = yaml.load(file.read_text("utf-8"), Loader=yaml.BaseLoader)  # only strings: "no" is a word
     unknown = [] if isinstance(content, dict) else [file.name]
     unknown = unknown or sorted(set(content) - set(SECTIONS))
     if unknown:
@@ -79,14 +79,19 @@ class Folding:
         for listed in sections(languages, "endings"):
             for i, step in enumerate(listed):
                 steps.extend({} for _ in range(i + 1 - len(steps)))
-                steps[i].update({ending: (instead, least) for ending, (instead, least) in step.items()})
+                steps[i].update({ending: (instead, int(least)) for ending, (instead, least) in step.items()})
         self.endings = steps
 
     def fold(self, word: str) -> str:
         """Return what a word is compared by; "" for a stop word."""
-        plain = unicodedata.normalize("NFKC", word).casefold()
-        if plain in self.stop_words:
-            return ""
+        plain = _plain(word)
+        return "" if plain in self.stop_words else self._form(plain)
+
+    def form(self, word: str) -> str:
+        """Return what a word is compared by where stop words count."""
+        return self._form(_plain(word))
+
+    def _form(self, plain: str) -> str:
         plain = self._without_marks(self.equal.get(plain, plain))
         if plain in self.whole or not plain.isalpha():
             return plain
@@ -121,6 +126,10 @@ class Folding:
             {ending: (instead, least) for ending, (instead, least) in step.items()} for step in state["endings"]
         ]
         return folding
+
+
+def _plain(word: str) -> str:
+    return unicodedata.normalize("NFKC", word).casefold()
 
 
 @cache

@@ -40,8 +40,8 @@ class Words(NamedTuple):
     Attributes:
         rows: the text of each word.
         starts, ends: character offsets into that text.
-        breaks: what parts it from the word before: 0 nothing, 1 a comma, bracket or new line, 2 the end of a
-            sentence, an empty line, or that the word before is of another text.
+        breaks: what parts it from the word before: 0 nothing; 1 a comma or bracket; 2 the end of a sentence or
+            that the word before is of another text. A full stop or a new line before a small letter is a 1.
         surfaces: as written.
     """
 
@@ -124,7 +124,7 @@ def _breaks(
     lower = _is_lower()[np.minimum(codes[starts[wide]], _CODES)]
     number = (high - low == 1) & _is_digit(codes[low - 1]) & _is_digit(codes[high])
     commas = (count(signs == COMMA) > 0) | (lines > 0) | dots
-    stops = (count(signs == SENTENCE) > 0) | (lines > 1) | (dots & ~lower)
+    stops = (count(signs == SENTENCE) > 0) | (lines > 1) | ((dots | (lines > 0)) & ~lower)
     kind = np.where(stops, SENTENCE, np.where(commas, COMMA, 0))
     kind[number] = 0
     found[wide] = np.maximum(found[wide], kind)
