@@ -27,7 +27,7 @@ LAYERS = (
     ("formats", "registry", "rules", "labels", "data", "inputs"),
     ("scorers", "metrics"),
     ("fusion", "calibration", "thresholds", "safe_depth", "guarantees", "decoders"),
-    ("statistics", "evaluation", "diagnostics", "evidence", "migrate"),
+    ("statistics", "evaluation", "diagnostics", "evidence", "migrate", "audit"),
     ("bundle", "operating", "report"),
     ("classifier",),
     ("hclf",),

@@ -133,7 +133,7 @@ def _show_below(taxonomy: Taxonomy, node: str, depth: int | None, lines: int) ->
     view = tree.overview(taxonomy, tops, depth=depth, lines=lines)
     if node:
         _print_rows(_card_rows(taxonomy, taxonomy[node]))
-    _print_fitted(tree.draw(taxonomy, view, _title(taxonomy)))
+    print_fitted(tree.draw(taxonomy, view, _title(taxonomy)))
     total = len(taxonomy.descendants(node)) + 1 if node else len(taxonomy)
     shown = len(view.shown)
     if shown < total:
@@ -141,7 +141,7 @@ def _show_below(taxonomy: Taxonomy, node: str, depth: int | None, lines: int) ->
         note(f"{shown:,} of {_counted(total, 'node')} shown; {hint}")
 
 
-def _print_fitted(drawing: Tree | Table) -> None:
+def print_fitted(drawing: Tree | Table) -> None:
     """Fit a drawing to a terminal; where another program reads, nothing is wrapped or cut."""
     from rich.console import Console
 
@@ -216,7 +216,7 @@ def _show_search(taxonomy: Taxonomy, text: str, most: int) -> None:
         return None if found is None else f"[yellow]≈ {escape(found)}[/]" if found else ""
 
     view = tree.branches(taxonomy, shown)
-    _print_fitted(tree.draw(taxonomy, view, _title(taxonomy), mark=mark))
+    print_fitted(tree.draw(taxonomy, view, _title(taxonomy), mark=mark))
     if len(shown) < len(matches):
         note(f"{len(shown):,} of {len(matches):,} matches shown; --max shows more")
     else:
@@ -298,11 +298,11 @@ def _print_statistics(found: dict[str, Any]) -> None:
 
     stdout.print(Text(" ".join(filter(None, [found["title"] or found["id"], found["version"]])), "bold green"))
     _print_rows(_facts(found))
-    _print_fitted(_level_table(found["levels"]))
+    print_fitted(_level_table(found["levels"]))
     spoken = [text for text in found["texts"] if text["language"]]
     if spoken:
         stdout.print()
-        _print_fitted(_language_table(spoken))
+        print_fitted(_language_table(spoken))
 
 
 def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:

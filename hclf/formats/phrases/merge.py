@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from hclf.formats.phrases.phrase import Phrase, Tally, same_words
@@ -44,14 +44,14 @@ def add_phrases(
     return Taxonomy(entries, taxonomy.edges(), level_names=taxonomy.level_names, rules=taxonomy.rules, **header)
 
 
-def longest_known_prefix(node: str, taxonomy: Taxonomy) -> str:
-    """Return the longest id of the taxonomy that a longer id begins with, "" if it has fewer than 3 characters.
+def longest_known_prefix(node: str, known: Container[str]) -> str:
+    """Return the longest known id that a longer id begins with, "" if it has fewer than 3 characters.
 
-    >>> longest_known_prefix("J45.99", Taxonomy(["J45", "J45.9"]))
+    >>> longest_known_prefix("J45.99", {"J45", "J45.9"})
     'J45.9'
     """
     shorter = (node[:end].rstrip(".-_/") for end in range(len(node) - 1, SHORTEST - 1, -1))
-    return next((prefix for prefix in shorter if len(prefix) >= SHORTEST and prefix in taxonomy), "")
+    return next((prefix for prefix in shorter if len(prefix) >= SHORTEST and prefix in known), "")
 
 
 def _extended(entry: Node, phrases: Iterable[Phrase], tally: Tally) -> Node:
