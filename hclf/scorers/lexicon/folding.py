@@ -1,7 +1,7 @@
 """What is known of languages, as data: one YAML file a language, beside this module.
 
 A file may hold: `stop_words`; `endings` that make no difference; words to leave `whole`; words that are `equal`;
-`letters` that only look accented; `tails` of names that say nothing; and triggers of `context` (see there).
+`letters` that only look accented; `fillers` of names that say nothing; and triggers of `context` (see there).
 Several languages are used at once, as one: a text may be of any of them, or a mix.
 """
 
@@ -20,7 +20,7 @@ from hclf.errors import UsageError, did_you_mean, suggest
 
 FOLDER = Path(__file__).parent / "languages"
 COMMON = "common"
-SECTIONS = ("stop_words", "endings", "whole", "equal", "letters", "tails", "triggers")
+SECTIONS = ("stop_words", "endings", "whole", "equal", "letters", "fillers", "triggers")
 # Accents and vowel points that readers leave out; vowel signs of Indic and other scripts are letters.
 _MARKS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u0652\u00ad\u200c\u200d]")
 

@@ -1,22 +1,33 @@
-"""From phrases as people list them to the words to look for."""
+"""From phrases as people list them to the words to look for.
+
+`variants` writes a phrase in the ways that mean the same: without parts in parentheses and brackets, without words
+that say nothing ("unspecified"), with one side of a slash, with an abbreviation in place of what it stands for. The
+order of words, stop words, case, accents and endings need no variants: they are no matter to `PhraseFinder`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hclf.scorers.lexicon.folding import Folding, sections
+from hclf.scorers.lexicon.matches import ranges
 from hclf.scorers.lexicon.text import split
 
-_PART = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
-_CHOICE = re.compile(r"(?<![\W\d_])([^\W\d_]{2,})/([^\W\d_]{2,})(?![\w/])")
+Ints = NDArray[np.int64]
+
+_PART = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
+_CHOICE = re.compile(r"(?<![\w/])([^\W\d_]{2,})/([^\W\d_]{2,})(?![\w/])")
+_HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
+_ABBREVIATION = re.compile(r"[^\W\d_]{2,8}")
 _MOST = 16  # variants of one phrase
+_MOST_CHOICES = 3  # slashes of one phrase that are resolved
 
 
 class Variants:
@@ -24,7 +35,7 @@ class Variants:
 
     Attributes:
         vocabulary: folded words; the id of a word is its index.
-        indptr, words: (variants + 1,), (occurrences,) the words of each variant.
+        indptr, words: (variants + 1,), (occurrences,) the words of each variant, at least one.
         phrase: (variants,) the phrase that each is of, ascending.
         phrases_given: how many phrases there were.
     """
@@ -32,90 +43,137 @@ class Variants:
     def __init__(
         self,
         vocabulary: list[str],
-        indptr: NDArray[Any],
-        words: NDArray[Any],
-        phrase: NDArray[Any],
+        indptr: Ints,
+        words: NDArray[np.int32],
+        phrase: NDArray[np.int32],
         phrases_given: int,
     ) -> None:
         self.vocabulary, self.indptr, self.words, self.phrase = vocabulary, indptr, words, phrase
         self.phrases_given = phrases_given
 
     @cached_property
-    def counts(self) -> NDArray[np.int64]:
+    def counts(self) -> Ints:
         """In how many places of variants each word stands."""
         return np.bincount(self.words, minlength=len(self.vocabulary))
+
+    def totals(self, values: NDArray[Any], total: np.ufunc) -> NDArray[Any]:
+        """Return for each variant the total of the values of its words."""
+        of_words = values[self.words]
+        return np.asarray(total.reduceat(of_words, self.indptr[:-1])) if len(self.phrase) else of_words
 
     @classmethod
     def of(
         cls, phrases: Sequence[str], folding: Folding, languages: Sequence[str] | None = None, *, more: bool = True
-    ) -> Variants:
+    ) -> Self:
         """Return the variants of phrases; only the phrases themselves unless more are asked for."""
-        forms, phrase = list(phrases), list(range(len(phrases)))
-        if more:
-            tails = _tails(languages)
-            listed = [(i, form) for i, text in enumerate(phrases) for form in variants(text, tails)]
-            phrase, forms = [i for i, _ in listed], [form for _, form in listed]
-        found = split(forms)
-        folded = {word: folding.fold(word) for word in dict.fromkeys(found.surfaces)}
-        ids: dict[str, int] = {"": -1}
-        of_surface = {word: ids.setdefault(fold, len(ids) - 1) for word, fold in folded.items()}
-        words = np.fromiter((of_surface[word] for word in found.surfaces), np.int32, len(found.surfaces))
-        keep = words >= 0
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(found.rows[keep], minlength=len(forms)))])
-        return cls._distinct(list(ids)[1:], indptr, words[keep], np.array(phrase, dtype=np.int32), len(phrases))
+        fillers = _fillers(languages) if more else None
+        forms: list[str] = []
+        counts = np.zeros(len(phrases), dtype=np.int64)
+        for i, text in enumerate(phrases):
+            found = variants(text, fillers) if more else [text]
+            forms += found
+            counts[i] = len(found)
+        vocabulary, indptr, words = _as_words(forms, folding)
+        phrase = np.repeat(np.arange(len(phrases), dtype=np.int32), counts)
+        keep = _distinct(indptr, words, phrase)
+        _, places = ranges(indptr[keep], indptr[keep + 1])
+        sizes = np.diff(indptr)[keep]
+        return cls(vocabulary, np.append(0, np.cumsum(sizes)), words[places], phrase[keep], len(phrases))
+
+    def get_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return JSON-able values and arrays that `from_state` builds equal variants from."""
+        arrays: dict[str, NDArray[Any]] = {
+            "vocabulary": np.frombuffer("\n".join([*self.vocabulary, ""]).encode(), dtype=np.uint8),
+            "indptr": self.indptr,
+            "words": self.words,
+            "phrase": self.phrase,
+        }
+        return {"phrases": self.phrases_given}, arrays
 
     @classmethod
-    def _distinct(
-        cls, vocabulary: list[str], indptr: NDArray[Any], words: NDArray[Any], phrase: NDArray[Any], given: int
-    ) -> Variants:
-        """Leave out variants without words and those equal to an earlier one of the same phrase."""
-        ids, bounds = words.tobytes(), (indptr * words.itemsize).tolist()
-        seen: set[tuple[int, bytes]] = set()
-        keep = []
-        for i, key in enumerate(zip(phrase.tolist(), (ids[a:b] for a, b in pairwise(bounds)), strict=True)):
-            if key[1] and key not in seen:
-                seen.add(key)
-                keep.append(i)
-        kept = np.array(keep, dtype=np.int64)
-        lengths = np.diff(indptr)[kept]
-        total = np.concatenate([[0], np.cumsum(lengths)])
-        within = np.arange(total[-1]) - np.repeat(total[:-1], lengths)
-        return cls(vocabulary, total, words[np.repeat(indptr[kept], lengths) + within], phrase[kept], given)
+    def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Build variants from what `get_state` returned."""
+        vocabulary = arrays["vocabulary"].tobytes().decode().split("\n")[:-1]
+        return cls(vocabulary, arrays["indptr"], arrays["words"], arrays["phrase"], config["phrases"])
 
 
-def variants(text: str, tails: re.Pattern[str] | None = None) -> list[str]:
-    """Return a phrase in its ways of being written, the phrase itself first.
+def _as_words(texts: Sequence[str], folding: Folding) -> tuple[list[str], Ints, NDArray[np.int32]]:
+    """Return a vocabulary, and for all texts the ids of their words that are no stop words, with their bounds."""
+    found = split(texts)
+    ids = {"": -1}
+    of_surface = {word: ids.setdefault(folding.fold(word), len(ids) - 1) for word in dict.fromkeys(found.surfaces)}
+    words = np.fromiter(map(of_surface.__getitem__, found.surfaces), np.int32, len(found.surfaces))
+    keep = words >= 0
+    counts = np.bincount(found.rows[keep], minlength=len(texts))
+    return list(ids)[1:], np.append(0, np.cumsum(counts)), words[keep]
 
-    >>> variants("Pneumonia (acute), lobar/segmental")
-    ['Pneumonia (acute), lobar/segmental', 'Pneumonia , lobar', 'Pneumonia , segmental', \
-'Pneumonia (acute), lobar', 'Pneumonia (acute), segmental']
+
+def _distinct(indptr: Ints, words: NDArray[np.int32], phrase: NDArray[np.int32]) -> Ints:
+    """Return the variants that have words and do not repeat an earlier one of their phrase."""
+    packed = words.tobytes()
+    bounds = pairwise((indptr * words.itemsize).tolist())
+    seen: set[tuple[int, bytes]] = set()
+    keep = []
+    for i, (of, (start, end)) in enumerate(zip(phrase.tolist(), bounds, strict=True)):
+        key = (of, packed[start:end])
+        if end > start and key not in seen:
+            seen.add(key)
+            keep.append(i)
+    return np.array(keep, dtype=np.int64)
+
+
+def variants(text: str, fillers: re.Pattern[str] | None = None) -> list[str]:
+    """Return the ways of writing a phrase, itself first.
+
+    Args:
+        text: the phrase.
+        fillers: finds what says nothing.
+
+    >>> variants("Pain (acute), knee/hip")
+    ['Pain (acute), knee/hip', 'Pain , knee', 'Pain , hip', 'Pain (acute), knee', 'Pain (acute), hip']
+    >>> variants("Human immunodeficiency virus [HIV] disease")[1:]
+    ['Human immunodeficiency virus  disease', 'HIV disease']
     """
-    forms = dict.fromkeys([text])
-    for form in _without_tail(text, tails):
-        for whole in _without_parts(form):
+    forms = {text: None}
+    for full in _without_fillers(text, fillers):
+        for whole in _parts(full):
             forms.update(dict.fromkeys(_choices(whole)))
+    for form in list(forms) if "-" in text else ():
+        forms.setdefault(_HYPHEN.sub("", form))
     return list(forms)[:_MOST]
 
 
-def _without_tail(text: str, tails: re.Pattern[str] | None) -> Iterator[str]:
-    shorter = text
-    while tails and (found := tails.search(shorter)) and found.start():
-        shorter = shorter[: found.start()]
-    if shorter != text:
+def _without_fillers(text: str, fillers: re.Pattern[str] | None) -> Iterator[str]:
+    shorter = fillers.sub(" ", text) if fillers else text
+    if shorter != text and shorter.strip(" ,;:()[]"):
         yield shorter
     yield text
 
 
-def _without_parts(text: str) -> Iterator[str]:
-    plain = _PART.sub("", text)
-    if plain != text and plain.strip():
-        yield plain
+def _parts(text: str) -> Iterator[str]:
+    """Yield the text without its optional parts, with abbreviations in place of what they stand for, and as it is."""
+    if "(" in text or "[" in text:
+        plain = _PART.sub("", text)
+        if plain.strip():
+            yield plain
+        yield from _abbreviated(text)
     yield text
 
 
+def _abbreviated(text: str) -> Iterator[str]:
+    """Yield the text with an abbreviation in brackets in place of the words before it whose initials it is."""
+    for found in _PART.finditer(text):
+        short = (found[1] or found[2] or "").strip()
+        if not _ABBREVIATION.fullmatch(short) or not short.isupper():
+            continue
+        before = list(re.finditer(r"[^\W_]+", text[: found.start()]))[-len(short) :]
+        if [word[0][0].casefold() for word in before] == list(short.casefold()):
+            yield text[: before[0].start()] + short + text[found.end() :]
+
+
 def _choices(text: str) -> Iterator[str]:
-    """Yield the text with one side of each slash between words: "nausea/vomiting"."""
-    found = list(_CHOICE.finditer(text))[:3]
+    """Yield the text with one side of each slash between words."""
+    found = list(_CHOICE.finditer(text))[:_MOST_CHOICES] if "/" in text else []
     for sides in product((1, 2), repeat=len(found)):
         parts, done = [], 0
         for match, side in zip(found, sides, strict=True):
@@ -124,9 +182,9 @@ def _choices(text: str) -> Iterator[str]:
         yield "".join([*parts, text[done:]])
 
 
-def _tails(languages: Sequence[str] | None) -> re.Pattern[str] | None:
-    words = {tail for listed in sections(languages, "tails") for tail in listed}
+def _fillers(languages: Sequence[str] | None) -> re.Pattern[str] | None:
+    words = {filler for listed in sections(languages, "fillers") for filler in listed}
     if not words:
         return None
-    longest_first = sorted(words, key=lambda tail: (-len(tail), tail))
-    return re.compile(rf"[\s,;:\-(\[]+(?:{'|'.join(map(re.escape, longest_first))})[)\]]?\s*$", re.IGNORECASE)
+    longest_first = sorted(words, key=lambda filler: (-len(filler), filler))
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)

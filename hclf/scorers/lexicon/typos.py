@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import OSA
 
+from hclf.scorers.lexicon.matches import ranges
+
 Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
-SHORTEST = 6  # letters of a word that may be misspelt
+SHORTEST = 6  # letters of the longer of two words that are taken for each other
 LONGEST = 40
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
@@ -44,21 +46,23 @@ class Speller:
             return found
         forms, of = _forms([unknown[i] for i in asked])
         low, high = (np.searchsorted(self._forms, forms, side=side) for side in ("left", "right"))
-        counts = high - low
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        pairs = np.stack([np.repeat(of, counts), self._of[np.repeat(low, counts) + within]], axis=1)
-        best: dict[int, tuple[int, int]] = {}
-        for i, candidate in np.unique(pairs, axis=0).tolist():
-            row, word = asked[i], self.words[candidate]
-            if OSA.distance(unknown[row], word, score_cutoff=1) <= 1:
-                best[row] = min(best.get(row, (1, 0)), (-int(self.counts[candidate]), candidate))
-        for row, (_, candidate) in best.items():
-            found[row] = candidate
+        form, place = ranges(low, high)
+        shared = np.unique(of[form] * len(self.words) + self._of[place])
+        row, candidate = np.array(asked)[shared // len(self.words)], shared % len(self.words)
+        # The most used comes last and stays.
+        order = np.lexsort((-candidate, self.counts[candidate], row))
+        for i, word in zip(row[order].tolist(), candidate[order].tolist(), strict=True):
+            if _one_slip(unknown[i], self.words[word]):
+                found[i] = word
         return found
 
 
 def _may_slip(word: str) -> bool:
-    return SHORTEST <= len(word) <= LONGEST and word.isalpha()
+    return SHORTEST - 1 <= len(word) <= LONGEST and word.isalpha()
+
+
+def _one_slip(one: str, other: str) -> bool:
+    return max(len(one), len(other)) >= SHORTEST and OSA.distance(one, other, score_cutoff=1) <= 1
 
 
 def _forms(words: Sequence[str]) -> tuple[Hashes, Ints]:
