@@ -185,9 +185,9 @@ def _wanted(book: Book, modifiers: bool | str | Sequence[str]) -> frozenset[str]
         return frozenset(book.modifiers if modifiers else ())
     named = [name.strip() for name in modifiers.split(",")] if isinstance(modifiers, str) else modifiers
     for name in named:
-        if name not in book.modifiers:
+        if name and name not in book.modifiers:
             book.draft.fault(f"no modifier '{name}'{did_you_mean(suggest(name, book.modifiers))}")
-    return frozenset(named)
+    return frozenset(filter(None, named))
 
 
 def _made(book: Book, wanted: frozenset[str]) -> Iterator[Made]:
@@ -236,8 +236,7 @@ def _check_modifiers(book: Book) -> None:
         for stated in one.modified_by:
             classes = book.modifiers.get(stated.modifier)
             if classes is None:
-                message = f"no modifier '{stated.modifier}'{did_you_mean(suggest(stated.modifier, book.modifiers))}"
-                book.draft.warn(f"{message}; its codes are missing", stated.line, one.code)
+                book.draft.warn(f"no modifier '{stated.modifier}'; its codes are missing", stated.line, one.code)
             elif unknown := sorted((stated.valid or frozenset()) - classes.keys()):
                 message = f"modifier '{stated.modifier}' has no class {', '.join(map(repr, unknown))}"
                 book.draft.warn(f"{message}; its code is missing", stated.line, one.code)
