@@ -297,7 +297,7 @@ class Summary:
         return self.documents_with[kind] / max(self.documents, 1)
 
     def most(self, kind: str, n: int) -> list[tuple[str, int]]:
-        """Return the labels with most findings of a kind, and how many; "E10 + E11" is a pair, "E1 → E10" a remedy."""
+        """Return the labels with most findings of a kind, and how many: "E10 + E11", or "E1 → E10" for a remedy."""
         ranked = sorted(self.of[kind].items(), key=lambda item: (-item[1], item[0]))[:n]
         joint = " → " if kind in REMEDIED else " + "
         return [(joint.join(filter(None, pair)), count) for pair, count in ranked]

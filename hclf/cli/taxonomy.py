@@ -453,11 +453,15 @@ def add_phrases(
     guard_output(output, force)
     taxonomy = load_taxonomy(source, format=format, **_options(levels, order))
     tally = phrases.Tally()
-    found = [
-        phrase
-        for file in files
-        for phrase in phrases.read(file, kind, see=see, forms=forms, modifiers=modifiers, tally=tally)
-    ]
+    neoplasms = next((file for file in files if not kind and phrases.sniff(file) == "neoplasms"), None)
+    options: dict[str, Any] = {
+        "neoplasms": neoplasms,
+        "see": see,
+        "forms": forms,
+        "modifiers": modifiers,
+        "tally": tally,
+    }
+    found = [phrase for file in files for phrase in phrases.read(file, kind, **options)]
     longer = phrases.add_phrases(taxonomy, found, nearest=nearest, tally=tally)
     lost = _convert_and_compare(
         longer, output, to or formats.by_suffix(output) or ("yaml" if output == "-" else None)

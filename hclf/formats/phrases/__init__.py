@@ -25,6 +25,7 @@ def read(
     path: str | Path,
     kind: str | None = None,
     *,
+    neoplasms: str | Path | None = None,
     see: bool = True,
     forms: bool = False,
     modifiers: bool = False,
@@ -35,6 +36,7 @@ def read(
     Args:
         path: XML of a release, or a table or JSON lines; unpacked if its name ends in `.gz`.
         kind: "index", "neoplasms" or "drugs" (of ICD-10-CM) or "table" (a row a phrase); by default found out.
+        neoplasms: the neoplasm table, for an index that refers to it ("see Neoplasm, bone, malignant").
         see: also entries that only refer to another one, with its codes; their source ends in " see".
         forms: also each form of a term by itself, without NEC and NOS: of "Ulcer, ulcerated, skin NEC", which is
             written "Ulcer, ulcerated" over "skin NEC", also "Ulcer, skin" and "ulcerated, skin".
@@ -55,8 +57,14 @@ def read(
         tally.entries += len(phrases)
         tally.phrases.update(phrase.source for phrase in phrases)
         return phrases
-    listed = list((entries.from_xml if _is_xml(path) else entries.from_table)(path, found))
-    return list(phrases_of(listed, found, see=see, forms=forms, modifiers=modifiers, tally=tally))
+    listed = _entries(path, found)
+    table = [] if neoplasms is None else _entries(neoplasms, entries.NEOPLASMS)
+    options = {"see": see, "forms": forms, "modifiers": modifiers}
+    return list(phrases_of(listed, found, neoplasms=table, tally=tally, **options))
+
+
+def _entries(path: str | Path, kind: str) -> list[entries.Entry]:
+    return list((entries.from_xml if _is_xml(path) else entries.from_table)(path, kind))
 
 
 def sniff(path: str | Path) -> str:

@@ -36,6 +36,7 @@ COLUMNS = {
         "Underdosing",
     ),
 }
+ROW = ("Level", "Term", "See", "SeeAlso", "NonEssModif")
 _CODE = re.compile(r"[A-Z0-9][A-Z0-9.]*")
 
 
@@ -110,7 +111,7 @@ def _walk(element: Element, level: int, width: int, path: str | Path) -> Iterato
         level,
         title.text(ASIDE).replace(" ,", ","),
         modifiers,
-        _reference(element, any(codes)),
+        _reference(element, also=width > 1 and not any(codes)),
         tuple(codes),
         _said(element, "manif"),
     )
@@ -127,11 +128,12 @@ def _column(part: Element) -> int:
     return int(number) - 2 if number.isdecimal() else -1
 
 
-def _reference(element: Element, coded: bool) -> str:
+def _reference(element: Element, also: bool) -> str:
+    """Return where an entry refers to; `also`: "see also" counts like "see"."""
     for tag in ("seecat", "subcat"):
         if text := _said(element, tag):
             return f"category {text}"
-    return _said(element, "see") or ("" if coded else _said(element, "seeAlso") if element.child("cell") else "")
+    return _said(element, "see") or (_said(element, "seeAlso") if also else "")
 
 
 def _said(element: Element, tag: str) -> str:
@@ -159,10 +161,11 @@ def from_table(path: str | Path, kind: str) -> Iterator[Entry]:
     line, header = next(rows, (1, []))
     if missing := [name for name in ("Level", "Term", *COLUMNS[kind]) if name not in header]:
         fail(f"no column {missing[0]!r}", path, line)
+    at = {name: i for i, name in enumerate(header) if name in (*ROW, *COLUMNS[kind])}
     for line, cells in rows:
         if len(cells) != len(header):
             fail(f"{len(cells)} cells, but the header has {len(header)}", path, line)
-        row = dict(zip(header, (" ".join(cell.split()) for cell in cells), strict=True))
+        row = {name: " ".join(cells[i].split()) for name, i in at.items()}
         if not row["Level"].isdecimal():
             fail(f"the level is {row['Level'][:20]!r}, not a number", path, line)
         codes = tuple(row[name] for name in COLUMNS[kind])

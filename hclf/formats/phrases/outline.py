@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice, product
 
 from hclf.formats.paths import fold
@@ -12,8 +12,11 @@ from hclf.formats.phrases.entries import Entry, code_of
 
 MOST_FORMS = 12  # of one entry; head terms in five forms above sub-terms in five would make hundreds
 MOST_STEPS = 5  # from cross reference to cross reference
+# How references name the columns of the neoplasm table, in their order; "malignant, secondary" is the second.
+BEHAVIORS = ("malignant", "secondary", "in situ", "benign", "uncertain behavior", "unspecified behavior")
 _ELSEWHERE = re.compile(r"\s*\b(?:NEC|NOS)\b")
 _ASIDE = re.compile(r"\([^()]*\)")
+_OPEN_END = re.compile(r", +by [\w ]+$")
 _CATEGORY = re.compile(r"(?:sub)?categor(?:y|ies) ([A-Z0-9][A-Z0-9.]+)")
 
 
@@ -35,10 +38,10 @@ class Outline:
             path.append(self.entries[i])
         return path[::-1]
 
-    def codes(self, i: int) -> tuple[str, ...]:
+    def codes(self, i: int, neoplasms: Outline | None = None) -> tuple[str, ...]:
         """Return the nodes in each column of an entry, or of the one its cross reference leads to; () for none.
 
-        A reference to a category is one column with this category.
+        A reference to a category, or to the neoplasm table where that is given, is one column with what it names.
         """
         for _ in range(MOST_STEPS):
             entry = self.entries[i]
@@ -47,6 +50,10 @@ class Outline:
                 return nodes
             if category := _CATEGORY.match(entry.see):
                 return (code_of(category[1]),)
+            if entry.title.startswith("specified") and _OPEN_END.search(entry.see):
+                return ()  # "specified site: see Ulcer, by site" is no name of an ulcer without a site
+            if neoplasms and (node := neoplasms.neoplasm(entry.see)):
+                return (node,)
             found = self.find(entry.see) if entry.see else None
             if found is None:
                 return ()
@@ -63,6 +70,14 @@ class Outline:
             parts.pop()
         return self._descend(-1, parts) if parts else None
 
+    def neoplasm(self, reference: str) -> str:
+        """Return the code that a reference to this table names ("Neoplasm, bone, malignant"), or ""."""
+        parts = [part.strip() for part in reference.lower().split(",")]
+        kinds = [BEHAVIORS.index(part) for part in parts if part in BEHAVIORS]
+        found = self.find(", ".join(part for part in parts if part not in BEHAVIORS)) if kinds else None
+        codes = () if found is None else self.codes(found)
+        return codes[max(kinds)] if len(codes) == len(BEHAVIORS) else ""
+
     def _descend(self, above: int, parts: Sequence[str]) -> int | None:
         """Return the entry that the parts lead to from another one (-1: from the top), or None."""
         for end in range(len(parts), 0, -1):
@@ -74,14 +89,15 @@ class Outline:
         shortened = self._shortened.get((above, parts[0]), ())
         if len(parts) == 1:
             return shortened[0] if len(shortened) == 1 else None
-        return next((i for up in shortened if (i := self._descend(up, parts[1:])) is not None), None)
+        ends = (self._descend(up, parts[1:]) for up in shortened)
+        return next((end for end in ends if end is not None), None)
 
     @cached_property
     def _below(self) -> dict[tuple[int, str], list[int]]:
         """Entry (-1: the top) and term -> the entries with this term below it."""
         below: dict[tuple[int, str], list[int]] = {}
         for i, entry in enumerate(self.entries):
-            for key in {_key(entry.title), _key(plain(entry.title)), *map(_key, forms(entry.title))}:
+            for key in _keys(entry.title):
                 below.setdefault((self.above[i], key), []).append(i)
         return below
 
@@ -102,6 +118,12 @@ def _above(entries: Sequence[Entry]) -> Iterator[int]:
         del path[entry.level :]
         yield path[-1] if path else -1
         path.append(i)
+
+
+@lru_cache(1 << 14)  # many entries have the terms "left", "right" and "specified site NEC"
+def _keys(title: str) -> frozenset[str]:
+    """Return what references may call a term."""
+    return frozenset({_key(title), _key(plain(title)), *map(_key, forms(title))})
 
 
 def _key(text: str) -> str:

@@ -61,7 +61,8 @@ def _json_rows(path: str | Path) -> Iterator[tuple[int, dict[str, str]]]:
     for line, text in lines(path):
         if text.strip():
             row = _object(text, path, line)
-            yield line, {what: _text(str(row[name])) for what, name in _wanted(list(row), path, line).items()}
+            names = _wanted(list(row), path, line)
+            yield line, {what: _text(str(row[name])) for what, name in names.items() if row[name] is not None}
 
 
 def _object(text: str, path: str | Path, line: int) -> Mapping[str, Any]:

@@ -33,25 +33,33 @@ WITHOUT_SITE = " of {}"  # left out in the first row of the neoplasm table, whic
 
 
 def phrases_of(
-    entries: Sequence[Entry], kind: str, *, see: bool, forms: bool, modifiers: bool, tally: Tally
+    entries: Sequence[Entry],
+    kind: str,
+    *,
+    neoplasms: Sequence[Entry],
+    see: bool,
+    forms: bool,
+    modifiers: bool,
+    tally: Tally,
 ) -> Iterator[Phrase]:
     """Yield the phrases of entries.
 
     Args:
         entries: in the order of their file.
         kind: a key of `COLUMNS`.
+        neoplasms: those of the neoplasm table, to which an index refers; empty if it is not at hand.
         see: also entries that only refer to another one, with its codes; source "KIND see".
         forms: also each form of a term by itself, without NEC and NOS.
         modifiers: also with non-essential modifiers, in parentheses.
         tally: counts entries, phrases and references that lead nowhere.
     """
-    outline = Outline(entries)
+    outline, table = Outline(entries), Outline(neoplasms) if neoplasms else None
     for i, entry in enumerate(entries):
         tally.entries += 1
         nodes = tuple(map(code_of, entry.codes))
         source = kind
         if not any(nodes) and see and entry.see:
-            nodes, source = outline.codes(i), f"{kind} see"
+            nodes, source = outline.codes(i, table), f"{kind} see"
             if not nodes:
                 tally.unresolved[entry.see] += 1
         path = outline.path(i)
