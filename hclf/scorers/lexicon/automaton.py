@@ -182,9 +182,9 @@ class PhraseFinder:
         first, last, variants, kinds, mask = (np.concatenate(columns) for columns in zip(*hits, strict=True))
         kinds[stream.commas[first] != stream.commas[last]] |= ACROSS
         kinds[_any_guessed(stream, first, last, mask)] |= TYPO
-        phrases, words = self.variants.phrase[variants], np.minimum(self._sizes[variants], 255).astype(np.uint8)
+        phrases, words = self.variants.phrase[variants], self._sizes[variants].astype(np.int32)
         # A phrase that several of its variants, or several patterns, find in one place was found once.
-        order = np.lexsort((mask, kinds, -words.astype(np.int64), phrases, last, first))
+        order = np.lexsort((mask, kinds, -words, phrases, last, first))
         order = order[firsts(first[order], last[order], phrases[order])]
         first, last = first[order], last[order]
         return Matches(

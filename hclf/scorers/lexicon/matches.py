@@ -24,7 +24,7 @@ class Matches(NamedTuple):
         starts, ends: character offsets into that text, from the first to the last word.
         phrases: index of the phrase.
         kinds: sum of REORDERED, GAPPED, TYPO, ACROSS; 0: exact.
-        words: how many words of the phrase were found, stop words and left-out parts not counted; at most 255.
+        words: how many words of the phrase were found, stop words and left-out parts not counted.
         first, mask: which words of the texts: the first, counted over all texts without stop words, and a bit i of
             the mask for the i-th word after it. The mask ends after 64 words.
     """
@@ -34,7 +34,7 @@ class Matches(NamedTuple):
     ends: Small
     phrases: Small
     kinds: Bytes
-    words: Bytes
+    words: Small
     first: Ints
     mask: Hashes
 
@@ -46,7 +46,7 @@ class Matches(NamedTuple):
     def none(cls) -> Matches:
         """Return no matches."""
         small, byte = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.uint8)
-        return cls(small, small, small, small, byte, byte, np.zeros(0, np.int64), np.zeros(0, np.uint64))
+        return cls(small, small, small, small, byte, small, np.zeros(0, np.int64), np.zeros(0, np.uint64))
 
 
 def leading(found: Matches) -> Ints:

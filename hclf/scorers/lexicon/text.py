@@ -89,10 +89,10 @@ def _places(codes: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.in
     before[1:] = inside[:-1]
     # A character that stands alone starts a word, and so does a letter after one and its marks.
     alone = kinds == _ALONE
-    letters = np.flatnonzero(inside & (kinds != _MARK))
-    after_alone = letters[1:][alone[letters[:-1]]]
     opens = inside & (~before | alone)
-    opens[after_alone] = True
+    letters = np.flatnonzero(inside & (kinds != _MARK))
+    runs = np.cumsum(inside & ~before)[letters]
+    opens[letters[1:][alone[letters[:-1]] & (runs[1:] == runs[:-1])]] = True
     closes = inside.copy()
     closes[:-1] &= ~inside[1:] | opens[1:]
     starts, ends = np.flatnonzero(opens), np.flatnonzero(closes) + 1
