@@ -77,6 +77,11 @@ class Draft:
         self._parents.append(self._shared.setdefault(parent, parent))
         self._children.append(child)
 
+    def tree(self) -> tuple[list[str], dict[str, str]]:
+        """Return the ids so far, in the order of the file, and the first parent of each node that has one."""
+        parents = dict(zip(reversed(self._children), reversed(self._parents), strict=True))
+        return [node.id for node in self._nodes], parents
+
     def taxonomy(self) -> Taxonomy:
         """Return the taxonomy, or raise TaxonomyError with every fault found."""
         taxonomy, faults = self.build()

@@ -26,12 +26,11 @@ from numpy.typing import NDArray
 
 from hclf._version import __version__
 from hclf.formats import companions
-from hclf.formats._json import rule_object
 from hclf.taxonomy import Edges, Node, Rule, Taxonomy
 
 __all__ = ["CACHE_VERSION", "enabled", "folder", "key", "load", "store"]
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 ARRAYS = ("indptr", "indices", "levels", "text", "checksum")
 KEPT = 50  # files; the least recently used go first
 STALE_SECONDS = 3_600  # a partial file older than this was left by a process that died
@@ -126,7 +125,7 @@ def _taxonomy(said: dict[str, Any], parents: Edges, levels: NDArray[np.int64]) -
         levels=levels,
         header=said["header"],
         level_names=tuple(said["level_names"]),
-        rules=tuple(Rule(**{**rule, "others": tuple(rule["others"])}) for rule in said["rules"]),
+        rules=tuple(_rules(said)),
     )
     taxonomy.__dict__["fingerprint"] = said["fingerprint"]  # a cached_property, filled
     return taxonomy
@@ -146,24 +145,33 @@ def _consistent(n: int, parents: Edges, levels: NDArray[np.int64]) -> bool:
     return not indices.size or bool(indices.min() >= 0 and (indices < child).all())
 
 
-def _nodes(said: dict[str, Any]) -> list[Node]:
-    nodes = [
-        Node(node, {"": name}) if name is not None else Node(node)
-        for node, name in zip(said["ids"], said["names"], strict=True)
-    ]
-    for j, fields in said["more"].items():
-        nodes[int(j)] = _node(**fields)
-    return nodes
+def _nodes(said: dict[str, Any]) -> Iterator[Node]:
+    more = {int(j): fields for j, fields in said["more"].items()}
+    for j, (node, name) in enumerate(zip(said["ids"], said["names"], strict=True)):
+        fields = more.get(j)
+        if fields is not None:
+            yield _node(node, name, fields)
+        else:
+            yield Node(node) if name is None else Node(node, {"": name})
 
 
-def _node(**said: Any) -> Node:
+def _node(node: str, name: str | None, fields: dict[str, Any]) -> Node:
     """Return a node that has more than id and name, from what `_more` kept of it."""
+    if "synonyms" in fields:
+        fields["synonyms"] = {language: tuple(texts) for language, texts in fields["synonyms"].items()}
     for key in ("valid_from", "valid_to"):
-        if key in said:
-            said[key] = dt.date.fromisoformat(said[key])
-    if "synonyms" in said:
-        said["synonyms"] = {language: tuple(texts) for language, texts in said["synonyms"].items()}
-    return Node(**said)
+        if key in fields:
+            fields[key] = dt.date.fromisoformat(fields[key])
+    if name is not None and "names" not in fields:
+        return Node(node, {"": name}, **fields)
+    return Node(node, **fields)
+
+
+def _rules(said: dict[str, Any]) -> Iterator[Rule]:
+    """Yield the rules; those about the same others share them."""
+    others = [tuple(nodes) for nodes in said["others"]]
+    for kind, node, number, *fields in said["rules"]:
+        yield Rule(kind, node, others[number], *fields)
 
 
 def _checksum(*arrays: NDArray[Any]) -> bytes:
@@ -207,10 +215,15 @@ def _text(taxonomy: Taxonomy) -> bytes:
     more = {j: fields for j, entry in enumerate(entries) if (fields := _more(entry))}
     if json.loads(json.dumps(more)) != {str(j): fields for j, fields in more.items()}:
         raise ValueError("a meta value is not what JSON would give back")
+    numbers = {others: i for i, others in enumerate(dict.fromkeys(rule.others for rule in taxonomy.rules))}
     said = {
         "header": taxonomy.header,
         "level_names": taxonomy.level_names,
-        "rules": [rule_object(rule) for rule in taxonomy.rules],
+        "others": list(numbers),
+        "rules": [
+            (r.type, r.node, numbers[r.others], r.strength, r.k, r.note, r.source, r.scope, r.optional)
+            for r in taxonomy.rules
+        ],
         "fingerprint": taxonomy.fingerprint,
         "ids": taxonomy.nodes,
         "names": [entry.names.get("") for entry in entries],
@@ -232,8 +245,8 @@ def _more(entry: Node) -> dict[str, Any]:
     for name, day in (("valid_from", entry.valid_from), ("valid_to", entry.valid_to)):
         if day:
             said[name] = day.isoformat()
-    if said or not entry.names.keys() <= {""}:
-        said |= {"id": entry.id, "names": dict(entry.names)}
+    if not entry.names.keys() <= {""}:
+        said["names"] = dict(entry.names)
     return said
 
 

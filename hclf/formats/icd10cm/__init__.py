@@ -21,7 +21,14 @@ from hclf.taxonomy import Taxonomy
 __all__ = ["check", "companions", "read"]
 
 
-def read(path: str | Path, *, order: str | Path | None = None, phrases: bool = True, nested: bool = True) -> Taxonomy:
+def read(
+    path: str | Path,
+    *,
+    order: str | Path | None = None,
+    phrases: bool = True,
+    nested: bool = True,
+    rules: bool = True,
+) -> Taxonomy:
     """Read the tabular list of ICD-10-CM.
 
     Args:
@@ -36,18 +43,27 @@ def read(path: str | Path, *, order: str | Path | None = None, phrases: bool = T
         nested: whether a section that lies inside another one becomes its child. Otherwise sections are all
             children of their chapter, as in the file; categories are then all at level 3, but twelve sections have
             nothing below them.
+        rules: whether notes become rules: `excludes1`, `codeFirst`, `useAdditionalCode` and `codeAlso`, all of them
+            soft. The texts stay in `meta` all the same.
 
     Raises:
         TaxonomyError: everything wrong with it, each with file and line; or several order files lie beside it.
     """
-    return Draft.of(path, partial(_fill, order=order, phrases=phrases, nested=nested)).taxonomy()
+    return Draft.of(path, partial(_fill, order=order, phrases=phrases, nested=nested, rules=rules)).taxonomy()
 
 
 def check(
-    path: str | Path, *, order: str | Path | None = None, phrases: bool = True, nested: bool = True
+    path: str | Path,
+    *,
+    order: str | Path | None = None,
+    phrases: bool = True,
+    nested: bool = True,
+    rules: bool = True,
 ) -> tuple[Taxonomy | None, list[Fault]]:
-    """Return the taxonomy, or None if it has errors, and all faults; warnings say what the order file changed."""
-    return Draft.of(path, partial(_fill, order=order, phrases=phrases, nested=nested)).check()
+    """Return the taxonomy, or None if it has errors, and all faults; warnings say what the order file changed,
+    and which notes name nothing that a rule could be made of.
+    """
+    return Draft.of(path, partial(_fill, order=order, phrases=phrases, nested=nested, rules=rules)).check()
 
 
 def companions(path: str | Path, *, order: str | Path | None = None, **_options: object) -> list[Path]:
@@ -74,10 +90,10 @@ def _goes_with(order: Path, path: Path) -> bool:
     return order.name.endswith((".txt", ".txt.gz")) and len(years) < 2
 
 
-def _fill(draft: Draft, order: str | Path | None, phrases: bool, nested: bool) -> None:
+def _fill(draft: Draft, order: str | Path | None, phrases: bool, nested: bool, rules: bool) -> None:
     if not draft.file.endswith(codelist.SUFFIXES):
         used = companions(draft.file, order=order)
-        tabular.fill(draft, read_order(used[0]) if used else None, phrases=phrases, nested=nested)
+        tabular.fill(draft, read_order(used[0]) if used else None, phrases=phrases, nested=nested, rules=rules)
     elif order:
         draft.fault("an order file goes with the tabular list (XML), not with a list of codes")
     else:

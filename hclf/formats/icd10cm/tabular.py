@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hclf.formats._draft import Draft
+from hclf.formats._references import References
 from hclf.formats._xml import Element, elements, root_tag
+from hclf.formats.icd10cm.notes import SOURCES, Note, read_notes
 from hclf.formats.icd10cm.order import OrderFile, dotted
 from hclf.formats.icd10cm.shape import CODE, ID, TITLE, Nesting, chapter_id, heading, level_names
+from hclf.rules import COMPLETED_BY
 from hclf.taxonomy import Node
 
 ROOT = "ICD10CM.tabular"
@@ -18,6 +21,7 @@ WHOLE, PLACEHOLDER = 7, "X"  # characters of a whole code; what fills it up to t
 STRUCTURE = frozenset(("name", "desc", "diag", "section", "sectionIndex", "sevenChrDef"))
 OLD = frozenset(("old",))  # in addenda: what `new` beside it replaces
 SHOWN = 5
+SEVENTH = "seventh character"  # what completes the codes that lack just this
 
 
 class Seventh(NamedTuple):
@@ -29,7 +33,7 @@ class Seventh(NamedTuple):
     line: int
 
 
-def fill(draft: Draft, order: OrderFile | None, *, phrases: bool, nested: bool) -> None:
+def fill(draft: Draft, order: OrderFile | None, *, phrases: bool, nested: bool, rules: bool) -> None:
     """Read the tabular list of `draft.file` into the draft, its codes limited to those of the order file."""
     if (root := root_tag(draft.file)) != ROOT:
         draft.fault(f"not a tabular list of ICD-10-CM: its outermost element is <{root}>, not <{ROOT}>")
@@ -45,6 +49,8 @@ def fill(draft: Draft, order: OrderFile | None, *, phrases: bool, nested: bool) 
         else:
             tabular.chapter(element)
     tabular.finish()
+    if rules:
+        tabular.make_rules()
 
 
 class Tabular:
@@ -53,6 +59,9 @@ class Tabular:
     def __init__(self, draft: Draft, order: OrderFile | None, *, phrases: bool, nested: bool) -> None:
         self.draft, self.order, self.phrases, self.nested = draft, order, phrases, nested
         self.codes: set[str] = set()
+        self.notes: list[Note] = []
+        self.ranges: dict[str, str] = {}  # of chapters and sections
+        self.chapters: dict[str, str] = {}
         self.surplus: list[str] = []
         self.expanded = 0
 
@@ -62,7 +71,7 @@ class Tabular:
         if not number:
             self.draft.fault("a chapter without a <name>", element.line)
             return
-        chapter = chapter_id(number)
+        chapter = self.chapters[number] = chapter_id(number)
         self._heading(element, chapter)
         nesting = Nesting(chapter, self.nested)
         for section in element:
@@ -82,7 +91,10 @@ class Tabular:
                 self._code(code, section, ())
 
     def _heading(self, element: Element, node: str) -> None:
-        self.draft.node(heading(node, _text(element, "desc"), _notes(element)), element.line)
+        entry = heading(node, _text(element, "desc"), self._notes(element, node))
+        self.draft.node(entry, element.line)
+        if "range" in entry.meta:
+            self.ranges.setdefault(entry.meta["range"], node)
 
     # -- codes -------------------------------------------------------------------------------------------------
 
@@ -96,8 +108,10 @@ class Tabular:
         defined = element.child("sevenChrDef")
         sevenths = self._sevenths(defined) if defined else inherited
         extends = bool(sevenths) and not below and len(code.replace(".", "")) < WHOLE
-        name, meta = _text(element, "desc"), _notes(element)
+        name, meta = _text(element, "desc"), self._notes(element, code)
         terms = tuple(dict.fromkeys(meta.pop("inclusionTerm", ())))
+        if extends or (below and all(len(_text(item, "name").replace(".", "")) == WHOLE for item in below)):
+            meta[COMPLETED_BY] = SEVENTH
         self._add(code, parent, name, element.line, terms=terms, meta=meta, header=bool(below) or extends)
         for item in below:
             self._code(item, code, sevenths)
@@ -150,6 +164,36 @@ class Tabular:
                 found.append(Seventh(character.upper(), item.text(OLD), [], item.line))
         return found
 
+    def _notes(self, element: Element, node: str) -> dict[str, Any]:
+        """Return tag -> texts of everything said besides structure, and keep what rules are made of."""
+        notes: dict[str, Any] = {}
+        for item in element:
+            if item.tag in STRUCTURE:
+                continue
+            said = [(text, inner.line) for inner in item if (text := inner.text(OLD))]
+            said = said or [(text, item.line) for text in (item.text(OLD),) if text]
+            notes.setdefault(item.tag, []).extend(text for text, _ in said)
+            if item.tag in SOURCES:
+                self.notes.append(Note(node, item.tag, said))
+        return notes
+
+    def make_rules(self) -> None:
+        """Turn the notes into rules, and warn of those that name nothing."""
+        if not self.notes:
+            return
+        nodes, parents = self.draft.tree()
+        refer = References(nodes, parents, self.ranges, self.chapters)
+        reading = read_notes(self.notes, refer, self._inside)
+        self.draft.rules = reading.rules
+        for message, line, node in reading.unresolved:
+            self.draft.warn(message, line, node)
+        self.draft.warn(reading.summary())
+
+    def _inside(self, code: str) -> bool:
+        """Tell whether a code or the first of a range is in the range of a chapter of this file."""
+        ranges = (span.partition("-") for span, node in self.ranges.items() if node in self.chapters.values())
+        return any(first <= code[:3] <= (last or first) for first, _, last in ranges)
+
     # -- what the order file says otherwise --------------------------------------------------------------------
 
     def finish(self) -> None:
@@ -182,13 +226,3 @@ class Tabular:
 def _text(element: Element, tag: str) -> str:
     found = element.child(tag)
     return found.text(OLD) if found else ""
-
-
-def _notes(element: Element) -> dict[str, Any]:
-    """Return tag -> texts of everything said besides structure."""
-    notes: dict[str, Any] = {}
-    for item in element:
-        if item.tag not in STRUCTURE:
-            texts = [text for inner in item if (text := inner.text(OLD))] or [item.text(OLD)]
-            notes.setdefault(item.tag, []).extend(filter(None, texts))
-    return notes
