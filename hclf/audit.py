@@ -7,6 +7,7 @@ its findings are doubts to look into, never proofs. Only the model reads texts, 
 from __future__ import annotations
 
 import datetime as dt
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,8 +28,8 @@ from hclf.data.writing import Writer
 from hclf.errors import UsageError, did_you_mean
 from hclf.formats.phrases import longest_known_prefix
 from hclf.inputs import chunks
+from hclf.rules import COMPLETED_BY, Finding, RuleBook
 from hclf.rules import KINDS as RULE_KINDS
-from hclf.rules import Finding, RuleBook
 from hclf.taxonomy import Taxonomy
 
 __all__ = ["DOUBTS", "KINDS", "Audited", "Auditor", "Doubt", "FindingsWriter", "Judge", "Summary", "read_labels"]
@@ -37,10 +38,13 @@ DoubtKind = Literal["over-general", "likely-wrong", "likely-missing"]
 DOUBTS: tuple[DoubtKind, ...] = ("over-general", "likely-wrong", "likely-missing")
 KINDS: tuple[str, ...] = (*RULE_KINDS, *DOUBTS)
 REMEDIED = ("unknown", "over-general", "likely-wrong")  # what such a finding is also about may be the right label
+UNFIT = ("not-assignable", "missing-seventh")  # nothing to say of a node that stands in for an unknown label
 SURE, DOUBTFUL, SUPPORT = 0.9, 0.01, 5
 INSTEAD = 0.5  # score from which on a node is named as what a likely wrong label may have meant
 BATCH_NUMBERS = 1 << 24  # scores held at a time
 MOST_BATCHED = 256
+MOST_NEAR = 5  # known labels named for an unknown one
+SHORTEST = 3  # characters of an unknown code that is compared with longer ones
 HINTED = 200  # unknown labels for which the nearest known ones are looked for: with 100,000 nodes it takes a while
 CODED = 0.5  # share of edges whose child's id begins with its parent's, from which on ids are codes
 Floats = NDArray[np.floating[Any]]
@@ -134,7 +138,7 @@ class Auditor:
         self.sure, self.operating_point, self.doubtful, self.support = sure, operating_point, doubtful, support
         self._book = RuleBook(taxonomy, as_of=as_of)
         self._resolver = LabelResolver(taxonomy)
-        self._unknown: dict[str, Finding] = {}
+        self._unheard: dict[str, Finding] = {}
 
     def audit(self, documents: Iterable[Document]) -> Iterator[Audited]:
         """Yield for each document, in order, what is wrong with its labels, holding one batch at a time."""
@@ -149,52 +153,77 @@ class Auditor:
 
     def check(self, labels: Sequence[str]) -> tuple[tuple[str, ...], list[Finding | Doubt]]:
         """Return the node ids of some labels, and what the rules find; labels are ids, names or paths."""
-        known: list[str] = []
+        known: dict[str, bool] = {}  # node -> whether it only stands in for an unknown label
         findings: list[Finding | Doubt] = []
         for label in dict.fromkeys(labels):
             found = self._resolver.candidates(label)
             if len(found) == 1:
-                known.append(found[0])
+                known[found[0]] = False
                 continue
             finding = self._about_unknown(label, found)
             findings.append(finding)
             if self.nearest and finding.other:
-                known.append(finding.other)
-        return tuple(dict.fromkeys(known)), [*findings, *self._book.check(known)]
+                known.setdefault(finding.other, True)
+        by_rules = self._book.check(list(known))
+        findings += [f for f in by_rules if f.kind not in UNFIT or not known[f.node]]
+        return tuple(known), findings
 
     def _about_unknown(self, label: str, several: Sequence[str]) -> Finding:
-        finding = self._unknown.get(label)
+        finding = self._unheard.get(label)
         if finding is None:
-            prefix = "" if several else self._prefix(label)
-            hinted = not several and not prefix and len(self._unknown) < HINTED
-            near = tuple(several) or self._resolver.suggestions(label) if hinted else tuple(several)
-            if several:
-                message = f"label {_shown(label)!r} is ambiguous{did_you_mean(several[:5])}"
-            elif prefix:
-                message = f"unknown label {_shown(label)!r}; the longest known prefix is {prefix!r}"
-            else:
-                message = f"unknown label {_shown(label)!r}{did_you_mean(near)}"
-            finding = self._unknown[label] = Finding(
-                kind="unknown",
-                node=_shown(label),
-                other=prefix,
-                message=message,
-                severity="hard",
-                suggestions=(prefix,) if prefix else near[:5],
-            )
+            finding = self._unheard[label] = self._ambiguous(label, several) if several else self._unknown(label)
         return finding
 
+    def _ambiguous(self, label: str, several: Sequence[str]) -> Finding:
+        near = tuple(several[:MOST_NEAR])
+        return _unknown_finding(label, f"label {_shown(label)!r} is ambiguous{did_you_mean(near)}", near)
+
+    def _unknown(self, label: str) -> Finding:
+        """Return the finding about an unknown label; where ids are codes, it is compared with codes first."""
+        if longer := self._longer(label):
+            return self._incomplete(label, longer)
+        what = f"unknown label {_shown(label)!r}"
+        if prefix := self._prefix(label):
+            return _unknown_finding(label, f"{what}; the longest known prefix is {prefix!r}", (prefix,), other=prefix)
+        near = self._resolver.suggestions(label) if len(self._unheard) < HINTED else ()
+        return _unknown_finding(label, f"{what}{did_you_mean(near)}", near)
+
+    def _incomplete(self, label: str, longer: tuple[str, ...]) -> Finding:
+        """Return the finding about a label that some known codes begin with: "W19.XXX", of which W19.XXXA is one."""
+        up = next((path[-2] for path in map(self.taxonomy.path, longer) if len(path) > 1), "")
+        added = str(self.taxonomy[up].meta.get(COMPLETED_BY, "")).strip() if up else ""
+        if not added:
+            message = f"unknown label {label!r}; known are {', '.join(longer)}"
+            return _unknown_finding(label, message, longer, other=up)
+        message = f"{label} needs a {added}: {', '.join(longer)}"
+        return Finding(
+            kind="missing-seventh", node=label, other=up, message=message, severity="hard", suggestions=longer
+        )
+
     def _prefix(self, label: str) -> str:
-        if len(label) > MAX_SHOWN or not self._folded:
+        if len(label) > MAX_SHOWN or not self._codes:
             return ""
-        return self._folded.get(longest_known_prefix(label.strip().casefold(), self._folded), "")
+        return self._codes.get(longest_known_prefix(label.strip().casefold(), self._codes), "")
+
+    def _longer(self, label: str) -> tuple[str, ...]:
+        """Return the first few known codes that an unknown one is the beginning of."""
+        start = label.strip().casefold()
+        if len(start) < SHORTEST or not self._codes:
+            return ()
+        first = bisect_left(self._sorted, start)
+        found = self._sorted[first : first + MOST_NEAR]
+        return tuple(self._codes[code] for code in found if code.startswith(start))
 
     @cached_property
-    def _folded(self) -> dict[str, str]:
+    def _codes(self) -> dict[str, str]:
         """Case-folded id -> id; empty unless ids are codes, which begin with the code above them."""
         edges = list(self.taxonomy.edges())
         nested = sum(child.startswith(parent) for parent, child in edges)
         return {node.casefold(): node for node in self.taxonomy} if nested > CODED * len(edges) else {}
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self._codes)
 
     # -- what a model says -------------------------------------------------------------------------------------
 
@@ -245,6 +274,12 @@ def _instead(tree: Taxonomy, j: int, labels: Sequence[str], scores: Floats) -> s
     beside = {int(k) for up in tree.parents.of(j) for k in tree.children.of(int(up))} - {j}
     best = max((k for k in beside if tree.nodes[k] not in said), key=lambda k: scores[k], default=-1)
     return tree.nodes[best] if best >= 0 and scores[best] >= INSTEAD else ""
+
+
+def _unknown_finding(label: str, message: str, near: tuple[str, ...], other: str = "") -> Finding:
+    return Finding(
+        kind="unknown", node=_shown(label), other=other, message=message, severity="hard", suggestions=near
+    )
 
 
 def _shown(label: str) -> str:
