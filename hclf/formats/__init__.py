@@ -25,6 +25,9 @@ READERS = {
     "nodelink": "hclf.formats.nodelink:read",
     "research": "hclf.formats.research:read",
     "icd10cm": "hclf.formats.icd10cm:read",
+    "claml": "hclf.formats.claml:read",
+    "obo": "hclf.formats.obo:read",
+    "skos": "hclf.formats.skos:read",
 }
 WRITERS = {
     "yaml": "hclf.formats.yaml:write",
@@ -32,6 +35,8 @@ WRITERS = {
     "paths": "hclf.formats.paths:write",
     "nodelink": "hclf.formats.nodelink:write",
     "research": "hclf.formats.research:write",
+    "obo": "hclf.formats.obo:write",
+    "skos": "hclf.formats.skos:write",
 }
 SUFFIXES = {
     ".yaml": "yaml",
@@ -42,8 +47,14 @@ SUFFIXES = {
     ".txt": "paths",
     ".json": "nodelink",
     ".taxonomy": "research",
+    ".obo": "obo",
+    ".ttl": "skos",
+    ".nt": "skos",
+    ".rdf": "skos",
+    ".jsonld": "skos",
 }
-XML_ROOTS = {"ICD10CM.tabular": "icd10cm"}
+XML = (".xml", ".claml", ".owl")
+XML_ROOTS = {"ICD10CM.tabular": "icd10cm", "ClaML": "claml", "rdf:RDF": "skos"}
 SNIFFED_LINES = 50
 
 
@@ -127,7 +138,7 @@ def sniff(path: str | Path) -> str:
     Raises:
         TaxonomyError: the file cannot be read as text, or is XML of a kind no format is for.
     """
-    if str(path).removesuffix(".gz").lower().endswith(".xml"):
+    if str(path).removesuffix(".gz").lower().endswith(XML):
         return _xml_format(path)
     named = by_suffix(path)
     if named == "table":
@@ -142,6 +153,8 @@ def sniff(path: str | Path) -> str:
         return "nodelink"
     if any(text.startswith(("hclf:", "nodes:")) for text in sample):
         return "yaml"
+    if head.startswith("format-version:") or "[Term]" in sample:
+        return "obo"
     if any(" > " in text for text in sample) or not any("\t" in text for text in sample):
         return "paths"
     if _has_level_columns(path):
@@ -153,7 +166,7 @@ def sniff(path: str | Path) -> str:
 def _xml_format(path: str | Path) -> str:
     from hclf.formats._xml import root_tag
 
-    root = root_tag(path)
+    root = root_tag(path, doctype=True)  # whether it may have one, its reader decides
     if root not in XML_ROOTS:
         known = ", ".join(f"<{tag}> ({name})" for tag, name in XML_ROOTS.items())
         raise TaxonomyError(
