@@ -1,4 +1,4 @@
-"""What a person may pass as X, and the few things done to it: as named text fields, or as a feature matrix."""
+"""What a person may pass as X and y, and the few things done to it: named text fields or a feature matrix; labels."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
-from hclf.data import Document
-from hclf.errors import UsageError
+from hclf.data import Document, LabelResolver
+from hclf.errors import DataError, UsageError
+from hclf.labels import from_pairs, label_matrix
+from hclf.taxonomy import Taxonomy
 
 Ints = NDArray[np.int64]
 T = TypeVar("T")
@@ -21,6 +23,8 @@ B = TypeVar("B")
 
 Inputs: TypeAlias = "Sequence[Mapping[str, str]] | csr_matrix[Any]"
 """Documents as named text fields, or a feature matrix (documents, features)."""
+Labels: TypeAlias = Any
+"""Lists of node ids, names or paths, one list a document; or an indicator matrix (documents, nodes)."""
 
 
 def as_inputs(X: Any) -> Inputs:
@@ -50,6 +54,31 @@ def as_inputs(X: Any) -> Inputs:
             kind = type(item).__name__
             raise UsageError(f"X holds a {kind}; give strings, dicts of text fields, or a numeric matrix")
     return [{"text": item} for item in items]
+
+
+def as_labels(taxonomy: Taxonomy, y: Labels) -> csr_matrix[Any]:
+    """Return labels as given as a matrix (documents, nodes), not closed.
+
+    Raises:
+        DataError: another number of columns, what is no list of labels, or a label that does not exist, with its row.
+    """
+    nodes = len(taxonomy)
+    if is_matrix(y):
+        if y.shape[1] != nodes:
+            raise DataError(f"the indicator matrix has {y.shape[1]} columns, the taxonomy {nodes} nodes")
+        rows, columns = y.nonzero()
+        return from_pairs(rows, columns, (y.shape[0], nodes))
+    resolve = LabelResolver(taxonomy)
+    sets = [[labels] if isinstance(labels, str) else labels for labels in y]
+    ids: list[list[str]] = []
+    for row, labels in enumerate(sets, start=1):
+        if not isinstance(labels, Iterable) or not all(isinstance(label, str) for label in labels):
+            raise DataError("labels are a list of node ids, names or paths", row=row)
+        try:
+            ids.append([resolve(label) for label in labels])
+        except DataError as error:
+            raise DataError(error.message, row=row) from None
+    return label_matrix(taxonomy, ids, closed=False)
 
 
 def is_matrix(value: Any) -> bool:

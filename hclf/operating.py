@@ -224,6 +224,43 @@ def guaranteed_point(
     return OperatingPoint(name, promise.decoder, "safe-depth", thresholds, about=about)
 
 
+def point_to_tune(
+    point: OperatingPoint,
+    goal: str | None = None,
+    decoder: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    confidence: float | None = None,
+) -> OperatingPoint:
+    """Return a point that is to be tuned for a goal: it still lacks its thresholds.
+
+    Args:
+        point: with the decoder to keep, under the name of the new one.
+        goal: as for `tuned_point`; None: not known yet.
+        decoder, options: another decoder, as for `new_point`.
+        confidence: with which a precision is to be promised.
+
+    Raises:
+        UsageError: what does not go together.
+    """
+    precision = None if goal is None else precision_of(goal)
+    if confidence is not None and decoder not in (None, "safe-depth"):
+        raise UsageError(f"what promises a precision is the decoder safe-depth, not {decoder!r}")
+    if decoder is None and options and confidence is None:
+        raise UsageError("decoder options need a decoder that is named")
+    if confidence is not None:
+        return point
+    if decoder is None:
+        point = point.without_guarantee("tuned anew without a confidence")
+    else:
+        own = {"precision": precision} if decoder == "safe-depth" and precision is not None else {}
+        point = new_point(point.name, decoder, {**own, **(options or {})}, "as asked", point.closure)
+        if own:
+            return point
+    if goal is not None and not point.decoder.cut:
+        raise UsageError(f"decoder {point.decoder_name!r} has no thresholds to tune for {goal}")
+    return point
+
+
 def precision_of(goal: str) -> float | None:
     """Return p of `precision>=p`, of everything together; None for other goals.
 

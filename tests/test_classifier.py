@@ -13,7 +13,9 @@ from conftest import NOISE, Sample
 from scipy.sparse import coo_matrix, csr_array, csr_matrix
 
 from hclf import classifier as classifier_module
+from hclf import folds as folds_module
 from hclf import inputs as inputs_module
+from hclf import model as model_module
 from hclf.classifier import HierarchicalClassifier
 from hclf.data import Document
 from hclf.errors import DataError, HclfError, NotFittedError, UsageError
@@ -83,7 +85,7 @@ def test_shipped_examples_a_document_does_not_depend_on_its_batch(
 ) -> None:
     model, new = shipped
     scores, predicted = model.predict_proba(new.X), model.predict(new.X)
-    monkeypatch.setattr(classifier_module, "BATCH_NUMBERS", 7 * len(new.taxonomy))
+    monkeypatch.setattr(model_module, "BATCH_NUMBERS", 7 * len(new.taxonomy))
     assert model.predict_proba(new.X).tobytes() == scores.tobytes()
     assert model.predict(new.X) == predicted
     order = np.random.default_rng(0).permutation(30)
@@ -113,9 +115,9 @@ def test_the_report_says_what_happened(shipped: tuple[HierarchicalClassifier, Sa
 
 
 def test_of_many_documents_a_bounded_number_is_held_out(pets: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifier_module, "SMALL", 20)
+    monkeypatch.setattr(folds_module, "SMALL", 20)
     share = fit(pets).report_["held_out"]
-    monkeypatch.setattr(classifier_module, "MOST_HELD_OUT", 5)
+    monkeypatch.setattr(folds_module, "MOST_HELD_OUT", 5)
     assert fit(pets).report_["held_out"] <= 5 < share <= 0.2 * 60
 
 
@@ -357,7 +359,7 @@ def test_few_documents_are_enough(n: int, pets: Sample) -> None:
 
 
 def test_many_documents_are_split_once(pets: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifier_module, "SMALL", 50)
+    monkeypatch.setattr(folds_module, "SMALL", 50)
     model = fit(pets)
     assert 4 <= model.report_["held_out"] <= 15  # 15 % of 60, stratified
     assert model.report_["documents"] == 60
@@ -367,17 +369,16 @@ def test_many_documents_are_split_once(pets: Sample, monkeypatch: pytest.MonkeyP
 def test_equal_texts_are_never_on_both_sides(pets: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     sides: list[tuple[set[str], set[str]]] = []
     X = pets.X[:20] * 3
-    original = HierarchicalClassifier._folds
 
-    def watched(self: Any, Y: Any, inputs: Any) -> Any:
-        folds = original(self, Y, inputs)
+    def watched(*about: Any) -> Any:
+        folds = folds_module.make_folds(*about)
         sides.extend(({X[i] for i in train}, {X[i] for i in test}) for train, test in folds)
         return folds
 
-    monkeypatch.setattr(HierarchicalClassifier, "_folds", watched)
+    monkeypatch.setattr(classifier_module, "make_folds", watched)
     for limit in (1_500, 50):
         sides.clear()
-        monkeypatch.setattr(classifier_module, "SMALL", limit)
+        monkeypatch.setattr(folds_module, "SMALL", limit)
         small(pets).fit(X, pets.y[:20] * 3)
         assert sides
         assert all(train.isdisjoint(test) for train, test in sides)
@@ -414,14 +415,13 @@ def icd(n: int) -> tuple[Taxonomy, list[str], list[list[str]], np.ndarray]:
 def folds_of(model: HierarchicalClassifier, monkeypatch: pytest.MonkeyPatch, X: Any, y: Any) -> list[tuple[Any, Any]]:
     """The folds that fit makes, as rows."""
     found: list[tuple[Any, Any]] = []
-    original = HierarchicalClassifier._folds
 
-    def watched(self: Any, Y: Any, inputs: Any) -> Any:
-        found.extend(original(self, Y, inputs))
+    def watched(*about: Any) -> Any:
+        found.extend(folds_module.make_folds(*about))
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(HierarchicalClassifier, "_folds", watched)
+        patch.setattr(classifier_module, "make_folds", watched)
         model.fit(X, y)
     return found
 
@@ -429,7 +429,7 @@ def folds_of(model: HierarchicalClassifier, monkeypatch: pytest.MonkeyPatch, X: 
 @pytest.mark.parametrize("limit", [1_500, 20])
 def test_copies_of_names_are_learned_from_and_never_held_out(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     taxonomy, X, y, copies = icd(60)
-    monkeypatch.setattr(classifier_module, "SMALL", limit)
+    monkeypatch.setattr(folds_module, "SMALL", limit)
     model = HierarchicalClassifier(taxonomy=taxonomy, n_jobs=1)
     folds = folds_of(model, monkeypatch, X, y)
     assert len(folds) == (5 if limit > 60 else 1)
@@ -447,7 +447,7 @@ def test_where_every_document_copies_a_name_nothing_is_held_out(monkeypatch: pyt
     taxonomy, X, y, copies = icd(60)
     X, y = ([part for part, copy in zip(parts, copies, strict=True) if copy] for parts in (X, y))
     for limit in (1_500, 20):
-        monkeypatch.setattr(classifier_module, "SMALL", limit)
+        monkeypatch.setattr(folds_module, "SMALL", limit)
         model = HierarchicalClassifier(taxonomy=taxonomy, n_jobs=1).fit(X, y)
         assert model.report_["held_out"] == 0
         assert model.predict(["Diabetes type 3"]) == [("E", "E3")]
@@ -459,7 +459,7 @@ def test_equal_texts_stay_together_where_one_of_them_copies_a_name(
 ) -> None:
     taxonomy, X, y, _ = icd(60)
     X, y = X + ["diabetes type 1", "Diabetes Type 2"] * 4, y + [["E4"], ["E5"]] * 4  # the labels contradict the names
-    monkeypatch.setattr(classifier_module, "SMALL", limit)
+    monkeypatch.setattr(folds_module, "SMALL", limit)
     for seed in range(5):
         model = HierarchicalClassifier(taxonomy=taxonomy, n_jobs=1, seed=seed)
         for train, test in folds_of(model, monkeypatch, X, y):
@@ -894,7 +894,7 @@ def test_a_stream_is_read_one_batch_a_thread_at_a_time(
     pets_model: HierarchicalClassifier, more_pets: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = 4
-    monkeypatch.setattr(classifier_module, "BATCH_NUMBERS", batch * len(more_pets.taxonomy))
+    monkeypatch.setattr(model_module, "BATCH_NUMBERS", batch * len(more_pets.taxonomy))
     read = 0
 
     def documents() -> Iterator[Document]:

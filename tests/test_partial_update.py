@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from scipy.sparse import csr_matrix
 
 from hclf.classifier import HierarchicalClassifier
 from hclf.errors import HclfError, NotFittedError, UsageError
+from hclf.fusion import Prior
 from hclf.labels import from_pairs, label_matrix, partial_depth
 from hclf.scorers import linear, matching, one_vs_rest
 from hclf.scorers.linear import LinearScorer
@@ -327,10 +329,11 @@ def test_the_prior_knows_the_new_documents(pets: Sample) -> None:
     new = unseen(pets.taxonomy)
     model = classifier(pets)
     model.partial_update(new.X, new.y)
-    expected = model._model_of(model.scorer_, model.counts_, model.report_["documents"])
+    prior = Prior(model.taxonomy_, model.scorer_.columns, model.counts_, model.report_["documents"])
+    expected = replace(model._model, prior=prior)
     documents = [pets.X[0], ""]
     assert same(
-        np.concatenate([batch.values for batch in model._batches([{"text": t} for t in documents], expected)]),
+        np.concatenate([batch.values for batch in expected.batches([{"text": t} for t in documents])]),
         model.predict_proba(documents),
     )
 

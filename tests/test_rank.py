@@ -7,8 +7,8 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from hclf import HierarchicalClassifier, Taxonomy
-from hclf.classifier import Scores
 from hclf.errors import DataError, UsageError
+from hclf.model import Scores
 
 WORDS = {"apples": "red apple fruit", "pears": "green pear fruit", "cats": "old tom cat", "dogs": "loud barking dog"}
 THINGS = Taxonomy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -18,7 +18,8 @@ class Document:
             field: "not labelled" is something else than "labelled with nothing".
         extra: every other field of the record.
         row: the line (row, for Parquet) where the record starts, from 1.
-        spans: evidence spans `{"start", "end", "label"}`.
+        spans: evidence spans `{"start", "end", "label"}`, in characters of `text`, or of one text field if they have
+            a `field`; one that is not in one piece has `parts`, a list of (start, end).
         file: the name of the file it came from, for messages.
 
     >>> Document("1", {"title": "Oat milk", "brand": "Oatly"}).text
@@ -72,25 +73,30 @@ class Prediction:
         id: the document's id.
         labels: in node order (parents first).
         leaves: the ids of the most specific labels.
-        flags: what a reviewer should know, such as `empty-text`, or `cold-start`: a most specific label has no
-            training document.
+        flags: what a reviewer should know, such as `empty-text`, `cold-start`: a most specific label has no
+            training document, or `repaired`: rules changed the labels.
+        findings: what the rules of the taxonomy object to, as mappings with `kind`, `severity`, `node`, `message`
+            and, where there is one, `other` and `action`.
     """
 
     id: str
     labels: tuple[ScoredNode, ...] = ()
     leaves: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSONL form; scores are rounded to six digits after the point."""
+        """Return the JSONL form; scores are rounded to six digits after the point, no findings are left out."""
+        findings = {"findings": [dict(finding) for finding in self.findings]} if self.findings else {}
         return {
             "id": self.id,
             "labels": [node.to_dict() for node in self.labels],
             "leaves": list(self.leaves),
             "flags": list(self.flags),
+            **findings,
         }
 
     def deepest(self) -> Prediction:
         """Return the prediction with its most specific labels only."""
         keep = set(self.leaves)
-        return Prediction(self.id, tuple(n for n in self.labels if n.id in keep), self.leaves, self.flags)
+        return replace(self, labels=tuple(n for n in self.labels if n.id in keep))

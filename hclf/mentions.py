@@ -1,0 +1,83 @@
+"""What a person may pass as mentions: where documents say what they belong to, as `Mention`s of scorers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from scipy.sparse import csr_matrix
+
+from hclf.data import Document, LabelResolver
+from hclf.errors import DataError
+from hclf.inputs import Inputs, length
+from hclf.scorers.base import Mention, Mentions
+from hclf.taxonomy import Taxonomy
+
+Part = tuple[int, int]
+
+
+def as_mentions(taxonomy: Taxonomy, inputs: Inputs, given: Iterable[Any] | None) -> Mentions | None:
+    """Return the mentions of documents; None: nobody has marked any.
+
+    Args:
+        taxonomy: of the labels.
+        inputs: the documents.
+        given: for each document its mentions: mappings as spans of records are
+            (`{"start", "end", "label"}`, also with `field` and `parts`), tuples (start, end, label) or
+            (start, end, label, field), or `Mention`s. Those without a label, or without a character, are left out.
+
+    Raises:
+        DataError: not one list a document, a label or field that does not exist, or offsets outside the text.
+    """
+    if given is None or isinstance(inputs, csr_matrix):
+        return None
+    lists = [list(spans) for spans in given]
+    if len(lists) != length(inputs):
+        raise DataError(f"{length(inputs)} documents but mentions of {len(lists)}")
+    resolve = LabelResolver(taxonomy)
+    found: list[list[Mention]] = []
+    for row, (fields, spans) in enumerate(zip(inputs, lists, strict=True), start=1):
+        try:
+            read = [_mention(span, fields, resolve) for span in spans]
+        except DataError as error:
+            raise DataError(error.message, row=row) from None
+        found.append([mention for mention in read if mention])
+    return found if any(found) else None
+
+
+def spans_of(X: Any) -> list[tuple[Mapping[str, Any], ...]] | None:
+    """Return the spans that documents carry; None where X holds no documents."""
+    if isinstance(X, Sequence) and X and all(isinstance(item, Document) for item in X):
+        return [item.spans for item in X]
+    return None
+
+
+def _mention(span: Any, fields: Mapping[str, str], resolve: LabelResolver) -> Mention | None:
+    if isinstance(span, Mention):
+        return span
+    if not isinstance(span, Mapping):
+        span = dict(zip(("start", "end", "label", "field"), span, strict=False))
+    label = span.get("label")
+    parts = span.get("parts") or [(span.get("start"), span.get("end"))]
+    if label is None:
+        return None
+    placed = [_placed(part, span.get("field"), fields) for part in parts]
+    if len({field for field, _ in placed}) > 1:
+        raise DataError("a mention goes over several text fields")
+    kept = tuple(sorted(part for _, part in placed if part[0] < part[1]))
+    return Mention(resolve.taxonomy.index(resolve(str(label))), placed[0][0], kept) if kept else None
+
+
+def _placed(part: Sequence[Any], field: str | None, fields: Mapping[str, str]) -> tuple[str, Part]:
+    """Return a part with the field it is in; without a field, offsets count in `Document.text`."""
+    start, end = part
+    if not (isinstance(start, int) and isinstance(end, int) and 0 <= start <= end):
+        raise DataError("a mention has integers 0 <= start <= end")
+    if field is not None and field not in fields:
+        raise DataError(f"a mention is in a text field {field!r} that the document lacks")
+    begin = 0
+    for name, text in fields.items() if field is None else [(field, fields[field])]:
+        if text and begin <= start and end <= begin + len(text):
+            return name, (start - begin, end - begin)
+        begin += len(text) + 1 if text else 0
+    raise DataError(f"a mention from {start:,} to {end:,} lies outside the text")
