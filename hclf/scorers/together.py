@@ -156,6 +156,17 @@ class Together:
         rows, columns = np.divmod(every, self.nodes)
         return Candidates(rows, columns, channels)
 
+    def pairs_in_columns(self, scored: Scored) -> Candidates:
+        """Return what was said of single pairs inside the columns, as if they lay outside."""
+        beside = np.concatenate([np.arange(len(self.channels))[place] for place in self._beside.values()])
+        floors = np.array([self.floors[self.channels[c]] for c in beside.tolist()], dtype=np.float32)
+        rows, columns = np.nonzero((scored.channels[beside] != floors[:, None, None]).any(axis=0))
+        channels = self._floors(self.candidate_channels, (len(rows),))
+        for name, place in self._beside.items():
+            if place.stop > place.start:
+                channels[self._pairs[name]] = scored.channels[place, rows, columns]
+        return Candidates(rows, self.columns[columns], channels)
+
     def _floors(self, channels: Sequence[str], shape: tuple[int, ...]) -> Floats:
         out = np.empty((len(channels), *shape), dtype=np.float32)
         for channel, name in zip(out, channels, strict=True):
