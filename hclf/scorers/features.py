@@ -11,13 +11,14 @@ from scipy.sparse import csr_matrix, hstack
 from sklearn.preprocessing import normalize
 
 from hclf.errors import DataError, UsageError
-from hclf.scorers.ngrams import Vocabulary, extract, extract_words, locate
+from hclf.scorers.ngrams import Vocabulary, extract, extract_words, locate, locate_words
 from hclf.taxonomy import distinct
 
 MIN_DOCUMENTS = (1, 2)  # in how many documents a word n-gram, a character n-gram must occur
 ROW_NORM = 2**0.5  # two unit-length blocks side by side; the scale that C = 1 was chosen at
 OTHER_FIELDS_WEIGHT = 0.5  # of every field after the first, unless the user says otherwise
 
+Ints = NDArray[np.int32]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 
 
@@ -151,6 +152,13 @@ class TextFeatures:
         found = _counts(grams.rows[known], columns[known], (len(texts), len(vocabulary)))
         found.data[:] = 1
         return found
+
+    def word_places(self, texts: Sequence[str], most: int) -> tuple[Ints, Ints, Ints, Ints]:
+        """Return text, word, start and end of every known word among the first `most` of each text."""
+        grams, starts, ends = locate_words(texts, most)
+        columns = self.vocabularies[0].columns(grams.hashes)
+        known = columns >= 0
+        return grams.rows[known], columns[known], starts[known], ends[known]
 
     @property
     def main_field(self) -> str:

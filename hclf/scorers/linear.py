@@ -23,8 +23,10 @@ from scipy.sparse import csr_matrix, vstack
 
 from hclf.errors import UsageError
 from hclf.inputs import Inputs, length
-from hclf.scorers.base import Candidates, Progress, Scored, silent
+from hclf.scorers.base import Candidates, Contribution, Progress, Scored, silent
 from hclf.scorers.features import ROW_NORM, Features, MatrixFeatures, TextFeatures, features_from_state
+from hclf.scorers.linear_evidence import Models, margin_evidence
+from hclf.scorers.match_evidence import match_evidence
 from hclf.scorers.matching import MOST_WORDS, Matcher, log_scaled
 from hclf.scorers.one_vs_rest import LinearModel, Recipe, block_count, train_all
 from hclf.scorers.packing import packed, prefixed, unpacked, unprefixed
@@ -296,6 +298,19 @@ class LinearScorer:
             if len(of):
                 first = np.flatnonzero(run_starts(of))
                 into[:, of[first]] = reduce.reduceat(margin[:, source], first, axis=1)
+
+    def evidence(self, inputs: Inputs, rows: Ints, columns: Ints) -> list[list[Contribution]]:
+        """Return for each (document, taxonomy column) pair what words, or numbers, add to its channels.
+
+        Source `linear` is the margin: its contributions and the bias add up to it. Sources `linear.match`,
+        `linear.overlap` and `linear.covered` are the channels of matching.
+        """
+        features: Any = self.features
+        found = margin_evidence(self.name, features, Models(self.columns, self.weights), inputs, rows, columns)
+        if self.matcher and not isinstance(inputs, csr_matrix):
+            of_words = match_evidence(self.name, features, self.matcher, self.columns, inputs, rows, columns)
+            found = [margin + words for margin, words in zip(found, of_words, strict=True)]
+        return found
 
     def get_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return features, weights and centroids."""

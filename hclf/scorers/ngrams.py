@@ -214,9 +214,29 @@ def extract_words(texts: Sequence[str], most: int) -> Ngrams:
     if not len(codes):
         return _join([], [])
     words = _words(codes, rows)
-    place = np.arange(len(words.rows)) - np.searchsorted(words.rows, words.rows)
-    early = place < most
+    early = _is_early(words, most)
     return Ngrams(words.rows[early], words.hashes[early])
+
+
+def locate_words(texts: Sequence[str], most: int) -> tuple[Ngrams, Ints, Ints]:
+    """Return what `extract_words` does, and from which character to which each word goes."""
+    codes, rows, keep = _all_codes(texts)
+    starts, ends = _edges(_in_word(codes[keep]))
+    if not len(starts):
+        return _join([], []), starts.astype(np.int32), ends.astype(np.int32)
+    words = _words(codes[keep], rows[keep])
+    early, offsets = _is_early(words, most), _offsets(texts)[keep]
+    return (
+        Ngrams(words.rows[early], words.hashes[early]),
+        offsets[starts[early]],
+        offsets[ends[early] - 1] + 1,
+    )
+
+
+def _is_early(words: Ngrams, most: int) -> NDArray[np.bool_]:
+    """Return which words are among the first `most` of their text."""
+    early: NDArray[np.bool_] = np.arange(len(words.rows)) - np.searchsorted(words.rows, words.rows) < most
+    return early
 
 
 def _word_ngrams(codes: Codes, rows: Ints) -> Ngrams:
