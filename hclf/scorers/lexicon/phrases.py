@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hclf.inputs import chunks
 from hclf.scorers.lexicon.folding import Folding, sections
 from hclf.scorers.lexicon.matches import ranges
 from hclf.scorers.lexicon.text import split
@@ -26,6 +27,8 @@ _PART = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _CHOICE = re.compile(r"(?<![\w/])([^\W\d_]{2,})/([^\W\d_]{2,})(?![\w/])")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _ABBREVIATION = re.compile(r"[^\W\d_]{2,8}")
+_SPECIAL = re.compile(r"[(\[/-]")
+_BATCH = 10_000  # forms looked at together
 _MOST = 16  # variants of one phrase
 _MOST_CHOICES = 3  # slashes of one phrase that are resolved
 
@@ -99,13 +102,18 @@ class Variants:
 
 def _as_words(texts: Sequence[str], folding: Folding) -> tuple[list[str], Ints, NDArray[np.int32]]:
     """Return a vocabulary, and for all texts the ids of their words that are no stop words, with their bounds."""
-    found = split(texts)
     ids = {"": -1}
-    of_surface = {word: ids.setdefault(folding.fold(word), len(ids) - 1) for word in dict.fromkeys(found.surfaces)}
-    words = np.fromiter(map(of_surface.__getitem__, found.surfaces), np.int32, len(found.surfaces))
-    keep = words >= 0
-    counts = np.bincount(found.rows[keep], minlength=len(texts))
-    return list(ids)[1:], np.append(0, np.cumsum(counts)), words[keep]
+    of_surface: dict[str, int] = {}
+    words, counts = [np.zeros(0, dtype=np.int32)], [np.zeros(1, dtype=np.int64)]
+    for batch in chunks(texts, _BATCH):
+        found = split(batch)
+        for word in dict.fromkeys(found.surfaces):
+            if word not in of_surface:
+                of_surface[word] = ids.setdefault(folding.fold(word), len(ids) - 1)
+        of_batch = np.fromiter(map(of_surface.__getitem__, found.surfaces), np.int32, len(found.surfaces))
+        words.append(of_batch[of_batch >= 0])
+        counts.append(np.bincount(found.rows[of_batch >= 0], minlength=len(batch)))
+    return list(ids)[1:], np.cumsum(np.concatenate(counts)), np.concatenate(words)
 
 
 def _distinct(indptr: Ints, words: NDArray[np.int32], phrase: NDArray[np.int32]) -> Ints:
@@ -134,6 +142,8 @@ def variants(text: str, fillers: re.Pattern[str] | None = None) -> list[str]:
     >>> variants("Human immunodeficiency virus [HIV] disease")[1:]
     ['Human immunodeficiency virus  disease', 'HIV disease']
     """
+    if not _SPECIAL.search(text) and not (fillers and fillers.search(text)):
+        return [text]
     forms = {text: None}
     for full in _without_fillers(text, fillers):
         for whole in _parts(full):
@@ -187,4 +197,4 @@ def _fillers(languages: Sequence[str] | None) -> re.Pattern[str] | None:
     if not words:
         return None
     longest_first = sorted(words, key=lambda filler: (-len(filler), filler))
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
