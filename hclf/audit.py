@@ -271,8 +271,11 @@ class Auditor:
 def _instead(tree: Taxonomy, j: int, labels: Sequence[str], scores: Floats) -> str:
     """Return the best node beside a label, if its score is high and no label says it; "" otherwise."""
     said = set(tree.closure(labels))
-    beside = {int(k) for up in tree.parents.of(j) for k in tree.children.of(int(up))} - {j}
-    best = max((k for k in beside if tree.nodes[k] not in said), key=lambda k: scores[k], default=-1)
+    ups = tree.parents.of(j).tolist()
+    beside = (
+        {k for up in ups for k in tree.children.of(up).tolist()} if ups else np.flatnonzero(tree.is_root).tolist()
+    )
+    best = max((k for k in beside if k != j and tree.nodes[k] not in said), key=lambda k: scores[k], default=-1)
     return tree.nodes[best] if best >= 0 and scores[best] >= INSTEAD else ""
 
 
