@@ -21,6 +21,7 @@ from hclf.errors import TaxonomyError, UsageError
 from hclf.formats import _xml, cache, icd10cm
 from hclf.formats.icd10cm.order import read_order
 from hclf.registry import load_taxonomy
+from hclf.rules import COMPLETED_BY, RuleBook
 from hclf.taxonomy import Taxonomy
 
 DATA = Path(os.environ.get("HCLF_DATA") or Path(__file__).parents[2] / "shared" / "data") / "icd10cm"
@@ -178,8 +179,9 @@ def test_seventh_characters_by_rule(small: Path) -> None:
     assert t["A00.1XXA"].meta == {"includes": ["visit by night"]}
     assert t["A00.1XXD"].meta == {}
     assert {n for n in t if t[n].assignable} == {*made, "A10", "B3A", "B40"}
-    (fault,) = faults
-    assert "no order file: 3 codes made of seventh characters by rule, billable flags derived" in fault.message
+    said = [fault.message for fault in faults if "note" not in fault.message]
+    assert len(said) == 1
+    assert "no order file: 3 codes made of seventh characters by rule, billable flags derived" in said[0]
     assert "no order file" in t.source
 
 
@@ -191,7 +193,7 @@ def test_the_order_file_beside_is_the_authority(small: Path, name: str) -> None:
     assert "A00.1XXD" not in t
     assert {n for n in t if t[n].assignable} == {"A00.1XXA", "A00.2X1S", "A10", "B3A", "B40"}
     assert t.source == f"{small.name}; codes and billable flags from {name}"
-    assert [f.message for f in faults] == [
+    assert [f.message for f in faults if "note" not in f.message] == [
         f"1 code left out: seventh characters allow, but {name} does not list A00.1XXD"
     ]
 
@@ -282,6 +284,109 @@ def test_faults_of_a_list_of_codes(small: Path) -> None:
     other = put(small, "other.csv", "Kode,Description\n1,2\n")
     assert "other.csv has no column 'Code'; did you mean 'Kode'?" in errors(other, format="icd10cm")
     assert "not with a list of codes" in errors(path, format="icd10cm", order=path)
+
+
+# -- rules from notes ------------------------------------------------------------------------------------------
+
+NOTES = """<?xml version="1.0" encoding="utf-8"?>
+<ICD10CM.tabular>
+  <version>2030</version>
+  <chapter>
+    <name>1</name>
+    <desc>Wheels (A00-A49)</desc>
+    <excludes2><note>paint (A40)</note></excludes2>
+    <section id="A00-A09">
+      <desc>Flat wheels (A00-A09)</desc>
+      <useAdditionalCode><note>code for the weather (A30)</note></useAdditionalCode>
+      <diag>
+        <name>A00</name><desc>Puncture</desc>
+        <codeFirst>
+          <note>what pierced it, such as:</note>
+          <note>nail (A30.1)</note>
+          <note>thorn (A30.2)</note>
+        </codeFirst>
+        <useAdditionalCode>
+          <note>code for the road (A20-A29)</note>
+          <note>code, if known, for the driver (A31.-)</note>
+        </useAdditionalCode>
+        <excludes1>
+          <note>bursting (of):</note>
+          <note>pipe (A31)</note>
+          <note>tank (A32)</note>
+          <note>loss of pressure (A01.-, A09, B20)</note>
+          <note>loss of wheel - see Index</note>
+          <note>slow puncture (A02 with open 7th character)</note>
+          <note>worn wheel (B30.1)</note>
+        </excludes1>
+        <diag><name>A00.1</name><desc>Front</desc></diag>
+      </diag>
+      <diag><name>A01</name><desc>Leak</desc>
+        <excludes1><note>leak itself (A01)</note></excludes1>
+        <diag><name>A01.1</name><desc>Slow</desc></diag>
+        <diag><name>A01.2</name><desc>Quick</desc></diag>
+      </diag>
+      <diag><name>A02</name><desc>Dent</desc></diag>
+    </section>
+    <section id="A20-A29"><desc>Roads (A20-A29)</desc>
+      <diag><name>A20</name><desc>Gravel</desc></diag>
+    </section>
+    <section id="A30-A40"><desc>Causes (A30-A40)</desc>
+      <diag><name>A30</name><desc>Sharp thing</desc>
+        <diag><name>A30.1</name><desc>Nail</desc></diag>
+        <diag><name>A30.2</name><desc>Thorn</desc></diag>
+      </diag>
+      <diag><name>A31</name><desc>Driver</desc></diag>
+      <diag><name>A32</name><desc>Tank</desc></diag>
+      <diag><name>A40</name><desc>Paint</desc></diag>
+    </section>
+  </chapter>
+</ICD10CM.tabular>
+"""
+
+
+def test_notes_become_soft_rules_with_their_texts(small: Path) -> None:
+    t, faults = formats.check(put(small, "notes.xml", NOTES))
+    assert t is not None
+    said = [(r.type, r.node, r.others, r.source, r.note, r.optional) for r in t.rules]
+    code, first, not1 = "use-additional-code note", "code-first note", "excludes1 note"
+    pierced = "what pierced it, such as: nail (A30.1); thorn (A30.2)"
+    assert said == [
+        ("requires", "block-A00-A09", ("A30",), code, "code for the weather (A30)", True),  # of a section: a reminder
+        ("code_first", "A00", ("A30.1", "A30.2"), first, pierced, True),
+        ("requires", "A00", ("block-A20-A29",), code, "code for the road (A20-A29)", False),
+        ("requires", "A00", ("A31",), code, "code, if known, for the driver (A31.-)", True),
+        ("excludes", "A00", ("A31",), not1, "bursting (of): pipe (A31)", False),
+        ("excludes", "A00", ("A32",), not1, "bursting (of): tank (A32)", False),
+        ("excludes", "A00", ("A01",), not1, "loss of pressure (A01.-, A09, B20)", False),
+    ]
+    assert {r.strength for r in t.rules} == {"soft"}
+    assert t["A00"].meta["excludes1"][:2] == ["bursting (of):", "pipe (A31)"]  # and the notes stay
+    listed = [(f.line, f.node, f.message.partition(":")[0]) for f in faults if f.line]
+    assert listed == [
+        (26, "A00", "excludes1 note"),
+        (27, "A00", "excludes1 note names no code"),
+        (28, "A00", "excludes1 note"),
+    ]
+    said = [fault.message for fault in faults if fault.line]
+    assert said[0] == 'excludes1 note: no A09 in this release: "loss of pressure (A01.-, A09, B20)"'  # B20: elsewhere
+    assert said[2].startswith("excludes1 note: a condition in words that are not understood")
+    summary = (
+        "10 of 15 notes name codes or chapters; 2 head lists of others; 1 name only codes of chapters that are not"
+    )
+    assert any(fault.message.startswith(summary) for fault in faults)
+    assert formats.read(small.with_name("notes.xml"), rules=False).rules == ()
+
+
+def test_codes_that_lack_their_seventh_character_say_so(small: Path) -> None:
+    put(small, "icd10cm-order-2030.txt", SMALL_ORDER)
+    t = formats.read(small)
+    assert {n for n in t if COMPLETED_BY in t[n].meta} == {"A00.1", "A00.2X1"}
+    found = RuleBook(t).check(["A00", "A00.1", "A00.2X"])
+    assert [(f.kind, f.suggestions) for f in found if f.severity == "hard"] == [
+        ("not-assignable", ("A00.1XXA",)),
+        ("missing-seventh", ("A00.1XXA",)),
+        ("not-assignable", ("A00.2X1S",)),
+    ]
 
 
 # -- XML from strangers ----------------------------------------------------------------------------------------
@@ -574,8 +679,16 @@ def test_fy2025_chapter_2() -> None:
     t, faults = formats.check(official(CHAPTER_2))
     assert t is not None
     assert (t.version, len(t), len(codes(t))) == ("2025", 1 + 23 + 2_174, 2_174)
-    assert [fault.message for fault in faults] == ["no order file: billable flags derived; give one (--order)"]
-    listed, faults = formats.check(official(CHAPTER_2), order=official(ORDER))  # the only one here, an older one
+    assert faults[0].message == "no order file: billable flags derived; give one (--order)"
+    assert faults[1].message.startswith(
+        "458 of 728 notes name codes or chapters; 34 head lists of others; 218 name only"
+    )
+    assert all(fault.line and "note" in fault.message for fault in faults[2:])
+    assert len(faults) == 2 + 18
+    assert len(t.rules) == 390
+    assert {t[r.node].id[:1] for r in t.rules} <= {"C", "D", "b", "c"}
+    options = {"order": official(ORDER), "rules": False}  # the only order file here, an older one
+    listed, faults = formats.check(official(CHAPTER_2), **options)
     assert listed is not None
     (fault,) = faults
     assert "codes not assignable, as icd10cm-order-Jan-2021.txt.gz does not list C" in fault.message
