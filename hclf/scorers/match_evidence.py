@@ -66,7 +66,7 @@ def match_evidence(
         candidates = matcher.index.pairs(features.words(texts, MOST_WORDS), features.transform(of), LISTED)
         row = np.searchsorted(documents, rows[here])
         said = _said(matcher, candidates, row, columns[here])
-        said.channels["covered"][np.isin(columns[here], modelled)] = 0
+        said.channels["covered"] = np.where(np.isin(columns[here], modelled), 0, said.channels["covered"])
         where = _where(features, texts)
         for k, i in enumerate(here.tolist()):
             place = slice(said.shares.indptr[k], said.shares.indptr[k + 1])
@@ -98,14 +98,13 @@ def _said(matcher: Matcher, found: Pairs, rows: Ints, columns: Ints) -> Said:
     below, candidate = _at_and_below(matcher, found, rows, columns)
     total = np.bincount(below, odds[candidate], minlength=n)
     mixture = csr_matrix((odds[candidate] / total[below], (below, candidate)), shape=(n, len(found.rows)))
-    own = Table(found.rows * nodes + found.columns, np.arange(len(found.rows))).at(rows * nodes + columns, -1)
-    equal = np.bincount(below, minlength=n) / np.maximum(
-        np.bincount(found.rows, minlength=rows.max(initial=-1) + 1)[rows], 1
-    )
+    candidates = np.bincount(found.rows, minlength=rows.max(initial=-1) + 1)[rows]
+    equal = np.bincount(below, minlength=n) / np.maximum(candidates, 1)
     beyond = log_scaled(total.astype(np.float32)) - log_scaled(equal.astype(np.float32))
     channels = {"match": np.maximum(beyond, 0)}
     for channel, j in (("overlap", OVERLAP), ("covered", COVERED)):
-        channels[channel] = np.where(own >= 0, found.features[own, j], 0)
+        of_candidate = Table(found.rows * nodes + found.columns, found.features[:, j])
+        channels[channel] = of_candidate.at(rows * nodes + columns, 0.0)
     return Said(channels, csr_matrix(mixture @ word_shares(matcher, found)))
 
 
