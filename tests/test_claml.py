@@ -17,6 +17,7 @@ from hclf.cli import app
 from hclf.errors import TaxonomyError, UsageError
 from hclf.formats import _xml
 from hclf.formats.claml import book
+from hclf.rules import RuleBook
 from hclf.taxonomy import Taxonomy
 
 HEAD = """<?xml version="1.0" encoding="UTF-8"?>
@@ -207,7 +208,14 @@ def test_two_modifiers_one_after_the_other(tmp_path: Path) -> None:
     assert [n for n in t if t[n].assignable] == ["E10.00", "E10.01", "E10.71"]
     assert t["E10.01"].name == "E10 name: with smoke: outdoors"
     assert t["E10.0"].synonyms == {"en": ("E10 name: burning smell",)}
-    assert t["E10.0"].meta == {"kind": "category", "excludes": ["steam"]}
+    assert t["E10"].meta == {"kind": "category", "completedBy": "character of modifier M_4"}
+    assert t["E10.0"].meta == {
+        "kind": "category",
+        "excludes": ["steam"],
+        "completedBy": "character of modifier M_5",
+    }
+    (finding,) = RuleBook(t).check(["E10.7"])
+    assert finding.message == "E10.7 needs a character of modifier M_5; below it: E10.71"
     assert t["E10.7"].meta["usage"] == t["E10.71"].meta["usage"] == "dagger"
     assert t["E10.00"].meta == {"kind": "category", "Para": "P"}
 

@@ -18,12 +18,13 @@ from hclf.formats.claml.modifiers import (
     position,
 )
 from hclf.formats.claml.texts import Texts, texts
+from hclf.rules import COMPLETED_BY
 from hclf.taxonomy import Node
 
 ROOT = "ClaML"
 TAGS = ("Title", "UsageKind", "Modifier", "ModifierClass", "Class")
 HEADINGS = frozenset(("chapter", "block"))
-MOST_MADE, MOST_MODIFIERS = 1_000_000, 9  # a few modifiers of a few hundred classes each could make more than fits
+MOST_MADE, MOST_MODIFIERS = 500_000, 9  # a few modifiers of a few hundred classes each could make more than fits
 SHOWN = 5
 
 
@@ -247,19 +248,21 @@ def _check_modifiers(book: Book) -> None:
 
 def _hand_over(book: Book, made: Sequence[Made], phrases: bool) -> None:
     draft = book.draft
-    heads = {one.parent for one in made}
+    heads = {one.parent: one.used[-1][0] for one in made}  # what is completed by a modifier, and by which
     for one in book.classes.values():
         assignable = not one.below and one.code not in heads and one.kind not in HEADINGS
-        if draft.node(_node(one.code, one.texts, assignable, phrases), one.line):
+        if draft.node(_node(one.code, one.texts, assignable, phrases, heads.get(one.code, "")), one.line):
             for parent in one.parents:
                 draft.edge(parent, one.code)
     for new in made:
-        if draft.node(_node(new.code, new.texts, new.code not in heads, phrases), new.line):
+        modifier = heads.get(new.code, "")
+        if draft.node(_node(new.code, new.texts, not modifier, phrases, modifier), new.line):
             draft.edge(new.parent, new.code)
     draft.level_names = _level_names(book)
 
 
-def _node(code: str, said: Texts, assignable: bool, phrases: bool) -> Node:
+def _node(code: str, said: Texts, assignable: bool, phrases: bool, modifier: str) -> Node:
+    """Return a class as a node; `modifier` is what makes whole codes of it, if one does."""
     synonyms = {
         language: kept
         for language, several in said.synonyms.items()
@@ -271,7 +274,7 @@ def _node(code: str, said: Texts, assignable: bool, phrases: bool) -> Node:
         synonyms,
         said.description,
         assignable,
-        meta=said.meta,
+        meta={**said.meta, COMPLETED_BY: f"character of modifier {modifier}"} if modifier else said.meta,
         valid_from=said.days.get("valid_from"),
         valid_to=said.days.get("valid_to"),
     )
