@@ -100,10 +100,11 @@ _Step = tuple[list[str], list[Finding]]
 
 
 class _Held(NamedTuple):
-    """A rule with the columns of its others."""
+    """A rule with the columns of its others, and the level of its node."""
 
     rule: Rule
     node: int
+    level: int
     others: frozenset[int]
 
 
@@ -159,9 +160,10 @@ class RuleBook:
         self._rules: dict[int, list[_Held]] = {}
         self._up: dict[int, tuple[int, ...]] = {}
         self._folded: dict[str, str] | None = None
+        levels = taxonomy.levels.tolist()
         for rule in taxonomy.rules:
             node = taxonomy.index(rule.node)
-            held = _Held(rule, node, frozenset(map(taxonomy.index, rule.others)))
+            held = _Held(rule, node, levels[node], frozenset(map(taxonomy.index, rule.others)))
             self._rules.setdefault(node, []).append(held)
 
     def about(self, node: str) -> list[Rule]:
@@ -559,7 +561,7 @@ def _in_scope(held: _Held, j: int) -> bool:
 
 def _rank(held: _Held) -> tuple[bool, int]:
     """Return what makes a rule about a pair the one to name: a hard one first, then the one furthest down."""
-    return held.rule.strength == "hard", held.node
+    return held.rule.strength == "hard", held.level
 
 
 def cited(rule: Rule) -> str:

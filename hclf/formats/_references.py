@@ -163,7 +163,10 @@ class References:
         return found
 
     def _cover(self, nodes: Iterable[str], matches: Callable[[str], bool]) -> list[str]:
-        """Return the topmost nodes, among and below these, all of whose leaves match."""
+        """Return the topmost nodes, among and below these, all of whose leaves match.
+
+        A node with one child counts as that child, unless it matches as well: `E10.4` is not "E10 with .41".
+        """
         found: list[str] = []
         for node in nodes:
             found += self._covered(self._at[node], matches)[0]
@@ -183,6 +186,7 @@ class References:
             below += part
             every = every and whole
             child = self._end[child]
+        every = every and (self._end[i + 1] < end or matches(node.replace(".", "")))
         return ([node], True) if every else (below, False)
 
     def _ends(self) -> list[int]:
