@@ -10,12 +10,15 @@ import pytest
 from dags import dags
 from hypothesis import given
 from hypothesis import strategies as st
+from test_cli import fails, ok
 
+from hclf import formats
 from hclf.errors import TaxonomyError, UsageError
 from hclf.formats import phrases
 from hclf.formats.phrases import Phrase, Tally, add_phrases, longest_known_prefix, read, same_words, sniff
 from hclf.formats.phrases.entries import Entry, from_table, from_xml
-from hclf.formats.phrases.outline import Outline, forms
+from hclf.formats.phrases.outline import Outline
+from hclf.formats.phrases.outline import forms as forms_of
 from hclf.taxonomy import Node, Rule, Taxonomy
 
 INDEX = """
@@ -191,7 +194,7 @@ def test_forms_are_limited():
     ],
 )
 def test_what_counts_as_forms_of_one_term(title, expected):
-    assert forms(title) == expected
+    assert forms_of(title) == expected
 
 
 def test_modifiers_are_a_second_form(tmp_path):
@@ -413,8 +416,8 @@ def test_a_tally_tells_what_happened():
     assert tally.lines() == [
         "read 2 phrases (2 index) from 3 entries",
         "added 1; 1 were known already",
-        "skipped, as the taxonomy does not have the node: 7 phrases of 7: A0 (1), A1 (1), A2 (1), A3 (1), A4 (1), …",
-        "skipped, cross references that lead to no code: 2 phrases of 1: condition (2)",
+        "skipped, as the taxonomy does not have the node: 7 phrases of 7 nodes: A0 (1), A1 (1), A2 (1), A3 (1), A4 (1), …",
+        "skipped, as what they refer to has no code: 2 entries of 1 references: condition (2)",
     ]
     assert tally.to_dict()["unresolved"] == {"condition": 2}
 
@@ -465,3 +468,55 @@ def test_a_table_and_the_xml_it_was_made_of_say_the_same(release, table, xml, ki
     titles = {entry.title for _, entry in cut_short}
     changed = [b.text for a, b in zip(ours, theirs, strict=True) if a != b]
     assert all(any(title in text for title in titles) for text in changed)
+
+
+# -- the command line ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder with a small taxonomy, an index of newer codes, and a list of words."""
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path, "codes.yaml", "hclf: 1\nid: codes\nnodes: [{id: A01, children: [{id: A01.1}]}, {id: A03}]\n")
+    save(tmp_path, "index.xml", INDEX)
+    save(tmp_path, "words.tsv", "node\tphrase\tlanguage\nA03\tDelle\tde\nA03\tdent  PRESSED round\t\n")
+    return tmp_path
+
+
+ADD = ("taxonomy", "add-phrases", "codes.yaml")
+
+
+def test_phrases_of_several_files_are_added(shelf):
+    said_ = ok(*ADD, "--from", "index.xml", "--from", "words.tsv", "-o", "more.yaml")
+    assert said_.err.splitlines() == [
+        "read 14 phrases (6 index, 5 index see, 2 table, 1 index manifestation) from 20 entries",
+        "added 6; 1 were known already",
+        "skipped, as the taxonomy does not have the node: 7 phrases of 6 nodes: "
+        "A01.9 (2), A01.11 (1), A01.12 (1), A09 (1), B01.2 (1), …",
+        "skipped, as what they refer to has no code: 5 entries of 5 references: "
+        "condition (1), Scratch, by part (1), Circle (1), Loop (1), Neoplasm, leg, benign (1)",
+        "wrote more.yaml: 3 nodes",
+    ]
+    entry = formats.read(shelf / "more.yaml")["A03"]
+    assert entry.synonyms["de"] == ("Delle",)
+    assert entry.synonyms["en"][-1] == "Dent, pressed, round"
+
+
+def test_options_of_add_phrases(shelf):
+    def counts(*options):
+        return ok(*ADD, "--from", "index.xml", "-o", "out.yaml", "-f", "--json", *options).json
+
+    assert counts("--no-see")["phrases"] == {"index": 6, "index manifestation": 1}
+    assert counts("--nearest")["nearest"] == {"A01.9": 2, "A01.11": 1, "A01.12": 1}
+    assert counts("--forms")["added"] > counts()["added"]
+    assert counts("--modifiers")["phrases"]["index"] > 6
+    save(shelf, "neoplasms.xml", NEOPLASMS)
+    assert "Neoplasm, leg, benign" not in counts("--from", "neoplasms.xml")["unresolved"]
+
+
+def test_add_phrases_refuses_wrong_calls(shelf):
+    fails(2, "--json prints to standard output", *ADD, "--from", "words.tsv", "-o", "-", "--json")
+    fails(2, "codes.yaml exists", *ADD, "--from", "words.tsv", "-o", "codes.yaml")
+    fails(2, "unknown kind of phrases 'indx'", *ADD, "--from", "words.tsv", "--kind", "indx", "-o", "x.yaml")
+    fails(1, "No such file", *ADD, "--from", "none.tsv", "-o", "x.yaml")
+    assert "not kept by this format" in ok(*ADD, "--from", "words.tsv", "-o", "x.txt").err

@@ -10,7 +10,7 @@ import typer
 
 from hclf.cli import options as opt
 from hclf.cli.common import guard_output, note, print_json, progress, stdout
-from hclf.cli.records import field_names, say_problems
+from hclf.cli.records import field_names, nothing_usable, say_problems
 from hclf.cli.taxonomy import print_fitted
 from hclf.errors import UsageError
 
@@ -117,7 +117,7 @@ def audit(
                 writer.write(audited)
     say_problems(problems)
     if not summary.documents:
-        raise UsageError(f"nothing to audit in {data}")
+        raise nothing_usable("record", problems, data)
     if json:
         print_json({"taxonomy": tree.header, **summary.to_dict(max(top, 10)), "problems": problems.to_dict()})
     elif output != "-":
@@ -156,7 +156,7 @@ def _print(summary: Summary, top: int) -> None:
 
     clean = summary.documents - summary.with_any
     stdout.print(
-        f"{summary.documents:,} documents, {summary.labels:,} labels; nothing found in {clean:,} documents",
+        f"documents: {summary.documents:,}, labels: {summary.labels:,}, documents without findings: {clean:,}",
         highlight=False,
     )
     if not summary.findings:

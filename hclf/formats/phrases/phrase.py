@@ -59,11 +59,15 @@ class Tally:
         lines = [f"read {self.phrases.total():,} phrases ({sources or 'none'}) from {self.entries:,} entries"]
         lines.append(f"added {self.added:,}; {self.known:,} were known already")
         if self.nearest:
-            lines.append(f"taken to the longest known prefix: {_most(self.nearest)}")
+            lines.append(f"taken to the longest known prefix: {_most(self.nearest, 'phrases', 'nodes')}")
         if self.unknown:
-            lines.append(f"skipped, as the taxonomy does not have the node: {_most(self.unknown)}")
+            lines.append(
+                f"skipped, as the taxonomy does not have the node: {_most(self.unknown, 'phrases', 'nodes')}"
+            )
         if self.unresolved:
-            lines.append(f"skipped, cross references that lead to no code: {_most(self.unresolved)}")
+            lines.append(
+                f"skipped, as what they refer to has no code: {_most(self.unresolved, 'entries', 'references')}"
+            )
         return lines
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +82,6 @@ class Tally:
         }
 
 
-def _most(counts: Counter[str]) -> str:
-    shown = ", ".join(f"{what} ({count:,})" for what, count in counts.most_common(SHOWN))
-    return f"{counts.total():,} phrases of {len(counts):,}: {shown}{', …' * (len(counts) > SHOWN)}"
+def _most(counts: Counter[str], what: str, of: str) -> str:
+    shown = ", ".join(f"{key} ({count:,})" for key, count in counts.most_common(SHOWN))
+    return f"{counts.total():,} {what} of {len(counts):,} {of}: {shown}{', …' * (len(counts) > SHOWN)}"
