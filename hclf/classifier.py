@@ -31,6 +31,7 @@ from hclf.decoders import Closure, Decoder, default_decoder, make_decoder
 from hclf.diagnostics import Diagnostics, diagnose
 from hclf.errors import DataError, NotFittedError, UsageError
 from hclf.evaluation import Evaluation, evaluate
+from hclf.evidence import Batch, Explainer, Explanation, Question
 from hclf.fitting import HeldOut, Training, changed_columns, held_out_scores, learn_fusion, learn_levels
 from hclf.folds import make_folds
 from hclf.fusion import Calibration, Prior, sparse_scores
@@ -590,6 +591,51 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             return batch, inputs, model.score(inputs, slice(0, len(batch)))
 
         return in_threads(score, chunks(documents, batch_size(self.taxonomy_)), self._workers)
+
+    # -- explain ---------------------------------------------------------------------------------------------
+
+    def explain(
+        self,
+        X: Any,
+        *,
+        nodes: str | Iterable[str] | None = None,
+        against: str | None = None,
+        top: int = 5,
+        operating_point: str = DEFAULT,
+    ) -> list[list[Explanation]]:
+        """Return for each document, in node order, why its answers are its answers; see `hclf.evidence`.
+
+        Args:
+            X: documents, as in `fit`.
+            nodes: ids, names or paths of nodes to explain instead, whether they are answers or not.
+            against: the node to contrast with; None: the best sibling that is no answer.
+            top: spans of a kind to show, at most.
+            operating_point: as in `predict`.
+
+        Raises:
+            NotFittedError, DataError: as in `predict`, or a node that does not exist.
+            UsageError: as in `predict`, or a scorer that cannot say why.
+        """
+        inputs = self._read(X)
+        point = find_point(self.operating_points_, operating_point)
+        question = Question.about(self.taxonomy_, nodes, against, top)
+        explainer = Explainer(
+            self.taxonomy_,
+            self.scorer_,
+            self.calibration_,
+            self.candidate_calibration_,
+            self.counts_,
+            point.thresholds.by_node(self.taxonomy_) if point.decoder.cut else None,
+            lifted=self._model.coherence == "max",
+        )
+        return [
+            explanations
+            for scores in self._batches(inputs)
+            for explanations in explainer.explain(
+                Batch(inputs[scores.rows], scores.before, scores.values, self._decode(scores, inputs, point)),
+                question,
+            )
+        ]
 
     # -- evaluate and tune -------------------------------------------------------------------------------------
 
