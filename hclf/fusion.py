@@ -100,7 +100,7 @@ class Calibration:
             return cls(table[:, :-1], table[:, -1])
         choices = {ALL: every, **{name: list(channels) for name, channels in parts.items()}}
         losses = _losses(data, depth, choices, seed)
-        chosen = [min(of_level, key=of_level.__getitem__) for of_level in losses]
+        chosen = [_best(of_level) for of_level in losses]
         chosen = [chosen[0], *(own if fit else chosen[0] for own, fit in zip(chosen[1:], enough, strict=True))]
         table = _table(data, depth, [choices[name] for name in chosen], enough)
         report = [
@@ -258,6 +258,12 @@ def _losses(data: Sample, depth: int, choices: Mapping[str, Sequence[int]], seed
             here = data.level == level if level else slice(None)
             found[level][name] = float(loss[here].sum() / max(data.weight[here].sum(), 1.0))
     return found
+
+
+def _best(losses: Mapping[str, float]) -> str:
+    """Return the choice with the least loss: all channels, unless leaving some out is better."""
+    best = min(losses, key=losses.__getitem__)
+    return best if losses[best] < losses[ALL] * (1 - 1e-6) else ALL
 
 
 def _some(data: Sample, turn: Ints, documents: int) -> tuple[Sample, Ints]:

@@ -8,12 +8,11 @@ from typing import Any
 from scipy.sparse import csr_matrix
 
 from hclf.data import Document, LabelResolver
+from hclf.data.spans import place_span
 from hclf.errors import DataError
 from hclf.inputs import Inputs, length
 from hclf.scorers.base import Mention, Mentions
 from hclf.taxonomy import Taxonomy
-
-Part = tuple[int, int]
 
 
 def as_mentions(taxonomy: Taxonomy, inputs: Inputs, given: Iterable[Any] | None) -> Mentions | None:
@@ -58,26 +57,8 @@ def _mention(span: Any, fields: Mapping[str, str], resolve: LabelResolver) -> Me
     if not isinstance(span, Mapping):
         span = dict(zip(("start", "end", "label", "field"), span, strict=False))
     label = span.get("label")
-    parts = span.get("parts") or [(span.get("start"), span.get("end"))]
     if label is None:
         return None
-    placed = [_placed(part, span.get("field"), fields) for part in parts]
-    if len({field for field, _ in placed}) > 1:
-        raise DataError("a mention goes over several text fields")
-    kept = tuple(sorted(part for _, part in placed if part[0] < part[1]))
-    return Mention(resolve.taxonomy.index(resolve(str(label))), placed[0][0], kept) if kept else None
-
-
-def _placed(part: Sequence[Any], field: str | None, fields: Mapping[str, str]) -> tuple[str, Part]:
-    """Return a part with the field it is in; without a field, offsets count in `Document.text`."""
-    start, end = part
-    if not (isinstance(start, int) and isinstance(end, int) and 0 <= start <= end):
-        raise DataError("a mention has integers 0 <= start <= end")
-    if field is not None and field not in fields:
-        raise DataError(f"a mention is in a text field {field!r} that the document lacks")
-    begin = 0
-    for name, text in fields.items() if field is None else [(field, fields[field])]:
-        if text and begin <= start and end <= begin + len(text):
-            return name, (start - begin, end - begin)
-        begin += len(text) + 1 if text else 0
-    raise DataError(f"a mention from {start:,} to {end:,} lies outside the text")
+    field, parts = place_span(span, fields)
+    parts = tuple((start, end) for start, end in parts if start < end)
+    return Mention(resolve.taxonomy.index(resolve(str(label))), field, parts) if parts else None

@@ -158,6 +158,60 @@ def test_bad_spans_cost_the_spans_only():
     assert problems.counts["bad-spans"] == 2
 
 
+def spans_of(*spans, **texts):
+    (document,), problems = read(jsonl({**(texts or {"text": "oat milk, tea"}), "spans": list(spans)}))
+    return list(document.spans), problems
+
+
+def test_spans_may_be_in_several_pieces_and_name_a_field():
+    found, problems = spans_of({"parts": [[4, 8], [0, 3]], "label": "a"}, {"parts": [], "start": 1, "end": 2})
+    assert found[0] == {"start": 0, "end": 8, "parts": [[4, 8], [0, 3]], "label": "a"}
+    assert (found[1]["start"], found[1]["end"]) == (1, 2)
+    assert not problems
+    found, problems = spans_of({"start": 0, "end": 4, "field": "body", "label": 7}, title="x", body="milk")
+    assert len(found) == 1
+    assert not problems
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        {"start": 3, "end": 99},
+        {"start": 0, "end": 1, "field": "title"},
+        {"parts": [[0, 1], [12, 14]]},
+    ],
+)
+def test_a_span_outside_the_text_is_left_out(span):
+    found, problems = spans_of({"start": 0, "end": 3, "label": "a"}, span)
+    assert found == [{"start": 0, "end": 3, "label": "a"}]
+    assert problems.counts["bad-spans"] == 1
+    assert "oat" not in problems.summary()
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        {"start": "0", "end": 1},
+        {"start": 0},
+        {"start": True, "end": 1},
+        {"parts": [[0]]},
+        {"parts": 3},
+        {"parts": [0, 1]},
+        {"parts": ["01"]},
+        {"parts": [[2, 1]]},
+        {"parts": [[0, 1]], "start": 5, "end": 1},
+        {"start": 0, "end": 1, "label": ["a"]},
+        {"start": 0, "end": 1, "field": 3},
+        "0-1",
+        None,
+    ],
+)
+def test_what_is_no_span_costs_all_of_them(span):
+    found, problems = spans_of({"start": 0, "end": 3}, span)
+    assert found == []
+    assert problems.counts["bad-spans"] == 1
+
+
 def test_a_line_beyond_the_cap_is_skipped_whole(monkeypatch):
     monkeypatch.setattr("hclf.data.sources.MAX_LINE", 60)
     documents, problems = read(jsonl({"text": "x"}, {"text": "long " * 100}, {"text": "y"}))

@@ -88,6 +88,16 @@ def test_strict_problems_raise_with_file_and_row():
         list(resolved(documents, TREE, Problems(strict=True)))
 
 
+def test_labels_of_spans_become_ids_and_unknown_ones_are_dropped():
+    spans = tuple({"start": i, "end": i + 1, "label": label} for i, label in enumerate(["RICE", "nonsense", "else"]))
+    document = Document("1", {"text": "rice"}, ("rice", "nonsense"), spans=(*spans, {"start": 0, "end": 1}))
+    problems = Problems()
+    taxonomy = Taxonomy(["food", "rice"], [("food", "rice")])
+    (found,) = resolved([document], taxonomy, problems)
+    assert found.spans == ({"start": 0, "end": 1, "label": "rice"}, {"start": 0, "end": 1})
+    assert problems.counts == {"unknown-label": 2}  # `nonsense` is counted once, as a label of the document
+
+
 def test_problems_keep_the_first_few_and_count_all():
     problems = Problems(keep=2)
     called = []

@@ -317,7 +317,7 @@ def test_each_level_is_judged_by_all_or_by_the_part_that_does_it_best(animals: S
         assert sum(row["weights"].values()) == pytest.approx(0 if everywhere else 1)
         left_out = {"all": (), "linear": (7, 8), "names": range(7)}[row["chosen"]]
         assert not coefficients[list(left_out)].any()
-    assert model.calibration_.report[1]["weights"]["names"] > 0.3
+    assert max(row["weights"]["names"] for row in model.calibration_.report) > 0.3
 
 
 def test_a_part_that_only_makes_noise_does_no_harm(animals: Sample, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from hclf.data.cells import split_cell
 from hclf.data.rows import BadRow
+from hclf.data.spans import offsets
+from hclf.errors import DataError
 
 
 def to_text(value: Any, field: str) -> str | None:
@@ -58,7 +60,8 @@ def to_labels(value: Any, field: str) -> tuple[str, ...] | None:
 
 
 def to_spans(value: Any) -> tuple[Mapping[str, Any], ...]:
-    """Return evidence spans: objects with integers `start` <= `end`; from a CSV cell, as JSON.
+    """Return evidence spans: objects with integers `start` <= `end`, or several of these as `parts`, a `label` and
+    perhaps a `field`; from a CSV cell, as JSON. With parts, `start` and `end` are put in where they are missing.
 
     Raises:
         BadRow: they are something else.
@@ -67,15 +70,25 @@ def to_spans(value: Any) -> tuple[Mapping[str, Any], ...]:
     try:
         if isinstance(value, str):
             value = json.loads(value) if value.strip() else None
-        if _is_missing(value):
-            return ()
-        spans = tuple(value)
-        good = all(0 <= _integer(span["start"]) <= _integer(span["end"]) for span in spans)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        good = False
-    if not good:
-        raise BadRow("bad-spans", "spans must be a list of objects with integers 0 <= start <= end")
-    return spans
+        return () if _is_missing(value) else tuple(_span(span) for span in value)
+    except (DataError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        what = "a list of objects with integers 0 <= start <= end, or a list of such pairs as parts"
+        raise BadRow("bad-spans", f"spans must be {what}") from None
+
+
+def _span(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a span without what is null.
+
+    Raises:
+        DataError, TypeError, KeyError, AttributeError: it is none.
+    """
+    span = {key: value for key, value in given.items() if value is not None}
+    if not (isinstance(span.get("label", ""), str | int | float) and isinstance(span.get("field", ""), str)):
+        raise TypeError
+    if parts := [offsets(part) for part in span.get("parts", ())]:
+        span = {"start": min(start for start, _ in parts), "end": max(end for _, end in parts), **span}
+    offsets((span["start"], span["end"]))
+    return span
 
 
 def _label(value: Any, field: str) -> str:
@@ -100,12 +113,6 @@ def _number(value: Any, what: str, wanted: str) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise BadRow("wrong-type", f"{what} is {_type_name(value)}, not {wanted}")
-
-
-def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError
-    return value
 
 
 def _type_name(value: Any) -> str:

@@ -80,7 +80,16 @@ def _whole(row: int, record: Mapping[str, Any]) -> Prediction:
         labels=tuple(nodes),
         leaves=to_labels(record.get("leaves"), "leaves") or (),
         flags=to_labels(record.get("flags"), "flags") or (),
+        findings=_findings(record.get("findings")),
     )
+
+
+def _findings(value: Any) -> tuple[Mapping[str, Any], ...]:
+    if value is None or value == "":
+        return ()
+    if not isinstance(value, list | tuple) or not all(isinstance(finding, Mapping) for finding in value):
+        raise BadRow("wrong-type", "findings are not a list of objects")
+    return tuple(value)
 
 
 def _long(row: int, record: Mapping[str, Any]) -> tuple[str, ScoredNode | None]:

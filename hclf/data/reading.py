@@ -11,6 +11,7 @@ from hclf.data.documents import Document
 from hclf.data.problems import Problems
 from hclf.data.rows import BadRow, read_rows
 from hclf.data.sources import OpenSource, Source
+from hclf.data.spans import place_span
 from hclf.errors import DataError, UsageError, did_you_mean, suggest
 
 # Looked for, in this order, when no text fields are named and there is no field `text`.
@@ -114,7 +115,7 @@ class DocumentReader(Iterator[Document]):
             labels=labels,
             extra={key: value for key, value in record.items() if key not in self._own_keys},
             row=row,
-            spans=self._spans(row, record),
+            spans=self._spans(row, record, texts),
             file=self.name,
         )
 
@@ -128,14 +129,24 @@ class DocumentReader(Iterator[Document]):
     def _own_keys(self) -> set[str]:
         return {*self.fields, self._id_field, self._label_field, "spans"}
 
-    def _spans(self, row: int, record: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    def _spans(self, row: int, record: Mapping[str, Any], texts: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
         if "spans" not in record:
             return ()
         try:
-            return to_spans(record["spans"])
+            spans = to_spans(record["spans"])
         except BadRow as bad:  # a document without its evidence is still a document
             self.problems.add(bad.kind, bad.message, file=self.name, row=row)
             return ()
+        return tuple(span for span in spans if self._is_placed(span, texts, row))
+
+    def _is_placed(self, span: Mapping[str, Any], texts: Mapping[str, str], row: int) -> bool:
+        """Tell whether a span lies in the texts; count those that do not."""
+        try:
+            place_span(span, texts)
+        except DataError as error:
+            self.problems.add("bad-spans", error.message, file=self.name, row=row)
+            return False
+        return True
 
     def _note_empty(self, document: Document) -> bool:
         """Count a document without text; return whether to yield it all the same."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
+from typing import Any
 
 from hclf.data.documents import Document
 from hclf.data.problems import Problems
@@ -89,6 +90,26 @@ class LabelResolver:
                 )
         return tuple(ids)
 
+    def resolve_spans(self, document: Document, problems: Problems) -> tuple[Mapping[str, Any], ...]:
+        """Return the spans of a document with their labels as ids; those of unknown labels are dropped.
+
+        They are counted unless the label is one of the document's, which `resolve` counts.
+        """
+        spans = []
+        for span in document.spans:
+            label = span.get("label")
+            found = () if label is None else self.candidates(str(label))
+            if label is None or len(found) == 1:
+                spans.append(span if label is None else {**span, "label": found[0]})
+            elif str(label) not in (document.labels or ()):
+                problems.add(
+                    "ambiguous-label" if found else "unknown-label",
+                    partial(self.explain, str(label)),
+                    file=document.file,
+                    row=document.row,
+                )
+        return tuple(spans)
+
     @cached_property
     def _by_name(self) -> dict[str, list[int]]:
         by_name: dict[str, list[int]] = {}
@@ -131,7 +152,7 @@ def resolved(
     *,
     keep_unlabelled: bool = False,
 ) -> Iterator[Document]:
-    """Yield documents with their labels as node ids.
+    """Yield documents with their labels, and those of their spans, as node ids.
 
     Unknown and ambiguous labels are dropped and counted. A document without a label field, or without a known
     label, is skipped and counted ("missing-labels", "no-known-label") unless `keep_unlabelled`, which yields it
@@ -151,7 +172,7 @@ def resolved(
             continue
         labels = resolver.resolve(document, problems)
         if labels or not document.labels or keep_unlabelled:
-            yield replace(document, labels=labels)
+            yield replace(document, labels=labels, spans=resolver.resolve_spans(document, problems))
         else:
             problems.add("no-known-label", "none of its labels is known", file=document.file, row=document.row)
 

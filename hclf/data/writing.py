@@ -167,7 +167,8 @@ def open_predictions(target: Target, *, format: str | None = None, deepest_only:
         format: "jsonl"; "csv-long" (a row for each document and label; one with an empty label for a document
             without any); "csv-wide" (a row for each document, its cells joined by `|`); "parquet" (as
             csv-long). None goes by suffix: JSONL unless it is .csv, .tsv (csv-long) or .parquet. A CSV named
-            .tsv has tabs. Flags are in JSONL and csv-wide, `cold_start` of each label in all but csv-wide.
+            .tsv has tabs. Flags are in JSONL and csv-wide, `cold_start` of each label in all but csv-wide, findings
+            of rules in JSONL.
         deepest_only: write the most specific labels only.
 
     Raises:
