@@ -306,6 +306,9 @@ def test_sniffed_by_suffix_and_by_content(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_obo(tmp_path: Path) -> None:
+    many = messages(put(tmp_path, "neither\n" * 5_000))
+    assert len(many) == 1_001
+    assert "more than 1,000 faults; the rest was not read" in many
     assert messages(put(tmp_path, "format-version: 1.2\n")) == ["no nodes in this file"]
     (tmp_path / "b.obo").write_bytes(b"[Term]\nid: caf\xe9\n")
     assert messages(tmp_path / "b.obo") == ["2:8: not UTF-8 (byte 0xe9); save the file as UTF-8"]

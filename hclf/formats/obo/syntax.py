@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from hclf.formats._draft import MAX_FAULTS
 from hclf.formats._files import lines
 
 MEANT = {"n": "\n", "t": "\t", "W": " "}  # after a backslash; anything else means itself
@@ -69,7 +70,7 @@ def stanzas(path: str | Path) -> Iterator[Stanza]:
             if tag:
                 value, qualifiers = _value(text[tag.end() :])
                 stanza.tags.append(Tag(tag[1], value, line, qualifiers))
-            else:
+            elif len(stanza.faults) <= MAX_FAULTS:
                 stanza.faults.append((line, "neither a tag with a value (name: text) nor a stanza ([Term])"))
     yield stanza
 

@@ -15,7 +15,8 @@ from rdflib.term import Node as Term
 
 from hclf.errors import did_you_mean, suggest
 from hclf.formats._draft import Draft
-from hclf.formats.skos.graph import load, subject_lines
+from hclf.formats._files import one_line
+from hclf.formats.skos.graph import load, quiet, subject_lines
 from hclf.formats.skos.words import (
     ALTERNATIVE,
     BROADER,
@@ -40,17 +41,18 @@ Texts = dict[str, list[str]]
 
 def fill(draft: Draft, *, scheme: str, ids: str, obsolete: bool) -> None:
     """Read the concepts of `draft.file` into the draft."""
-    graph, text = load(draft.file)
-    reader = _Reader(draft, graph, subject_lines(text, graph))
-    reader.header(scheme)
-    concepts = reader.concepts(obsolete)
-    if not concepts:
-        draft.fault("no skos:Concept in this file" + (" that belongs to this scheme" if reader.scheme else ""))
-        return
-    reader.identify(concepts, ids)
-    for concept in concepts:
-        reader.concept(concept)
-    reader.edges(concepts)
+    with quiet():
+        graph, text = load(draft.file)
+        reader = _Reader(draft, graph, subject_lines(text, graph))
+        reader.header(scheme)
+        concepts = reader.concepts(obsolete)
+        if not concepts:
+            draft.fault("no skos:Concept in this file" + (" that belongs to this scheme" if reader.scheme else ""))
+            return
+        reader.identify(concepts, ids)
+        for concept in concepts:
+            reader.concept(concept)
+        reader.edges(concepts)
 
 
 class _Reader:
@@ -81,10 +83,12 @@ class _Reader:
         if wanted:
             self.scheme = called.get(wanted)
             if self.scheme is None:
-                hint = did_you_mean(suggest(wanted, called)) or f"; it has {', '.join(map(str, schemes)) or 'none'}"
+                hint = (
+                    did_you_mean(suggest(wanted, called)) or f"; it has {', '.join(map(_shown, schemes)) or 'none'}"
+                )
                 self.draft.fault(f"no concept scheme {wanted!r} in this file{hint}")
         elif len(schemes) > 1:
-            names = ", ".join(map(str, schemes[:5]))
+            names = ", ".join(map(_shown, schemes[:5]))
             self.draft.warn(f"{len(schemes)} concept schemes are read as one ({names}); name one (scheme=…)")
         one = self.scheme or (schemes[0] if len(schemes) == 1 else None)
         if one is not None:
@@ -131,7 +135,7 @@ class _Reader:
         for concept, node in self.ids.items():
             if not node:
                 which = "no notation, or several" if ids == "notation" else "nothing that could be its id"
-                called = str(concept)[:200] if isinstance(concept, URIRef) else "a blank node"
+                called = _shown(concept) if isinstance(concept, URIRef) else "a blank node"
                 self.draft.fault(f"{called} has {which}", self.line(concept))
 
     def _id(self, concept: Term, form: str) -> str:
@@ -244,7 +248,7 @@ class _Reader:
             for parent in sorted(direct[concept] - known, key=str):
                 if self.scheme is None or parent in self.left_out:
                     why = "which is deprecated" if parent in self.left_out else "which is not a concept of this file"
-                    message = f"broader {str(parent)[:200]}, {why}: left out"
+                    message = f"broader {_shown(parent)}, {why}: left out"
                     self.draft.warn(message, self.line(concept), self.ids[concept])
 
     def _broader(self, concept: Term) -> set[Term]:
@@ -261,6 +265,11 @@ class _Reader:
     def _all_above(self, concept: Term) -> set[Term]:
         found = set(self.graph.objects(concept, SKOS.broaderTransitive))
         return (found | set(self.graph.subjects(SKOS.narrowerTransitive, concept))) & self.ids.keys() - {concept}
+
+
+def _shown(term: Term) -> str:
+    """Return a term for a message: on one line, and not at any length."""
+    return one_line(str(term))[:200]
 
 
 def _name(term: Term) -> str:

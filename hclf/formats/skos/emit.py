@@ -27,14 +27,14 @@ def text(taxonomy: Taxonomy, syntax: str) -> str:
     """Return a taxonomy in one of rdflib's syntaxes."""
     refuse_ids(taxonomy)
     _refuse_languages(taxonomy)
-    scheme = URIRef(f"urn:x-hclf:{quote(taxonomy.id, safe='')}")
-    graph = Graph()
-    graph.bind("", Namespace(f"{scheme}#"))
-    graph.bind("skos", SKOS)
-    graph.bind("dcterms", DCTERMS)
-    for triple in _triples(taxonomy, scheme):
-        graph.add(triple)
     with quiet():
+        scheme = URIRef(f"urn:x-hclf:{quote(taxonomy.id, safe='')}")
+        graph = Graph()
+        graph.bind("", Namespace(f"{scheme}#"))
+        graph.bind("skos", SKOS)
+        graph.bind("dcterms", DCTERMS)
+        for triple in _triples(taxonomy, scheme):
+            graph.add(triple)
         return graph.serialize(format="pretty-xml" if syntax == "xml" else syntax)
 
 

@@ -7,13 +7,12 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 from xml.sax import SAXParseException
 
-from hclf.errors import MissingExtraError, TaxonomyError
+from hclf.errors import MissingExtraError
 from hclf.formats import _json
 from hclf.formats._files import fail, read_text
 from hclf.formats._xml import elements
@@ -39,11 +38,9 @@ REST = "Invalid line: "  # after this, rdflib shows the part of a line of N-Trip
 def require() -> None:
     """Raise MissingExtraError unless rdflib is installed."""
     try:
-        missing = find_spec("rdflib") is None
-    except ValueError:  # taken out of `sys.modules` by hand
-        missing = True
-    if missing:
-        raise MissingExtraError("SKOS", "skos")
+        import rdflib  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("SKOS", "skos") from None
 
 
 def syntax(path: str | Path) -> str:
@@ -52,7 +49,7 @@ def syntax(path: str | Path) -> str:
 
 
 def load(path: str | Path) -> tuple[Graph, str]:
-    """Return the graph of an RDF file, and the file's text.
+    """Return the graph of an RDF file, and the file's text; to be called inside `quiet`.
 
     Raises:
         TaxonomyError: not readable, not of the syntax its suffix says, or asking for something to be fetched.
@@ -70,16 +67,13 @@ def load(path: str | Path) -> tuple[Graph, str]:
             fail(f"the JSON-LD context {remote[:200]!r} would have to be fetched; put the context itself here", path)
     text = read_text(path, limit=MAX_BYTES)
     graph = Graph()
-    with quiet():
-        try:
-            graph.parse(data=text, format=kind, publicID=BASE)
-        except TaxonomyError:
-            raise
-        except RecursionError:
-            fail("nested too deeply", path)
-        except Exception as error:  # rdflib's parsers raise whatever comes up
-            message, line = _complaint(error, text)
-            fail(f"not {NAMES[kind]}: {message[:200]}", path, line)
+    try:
+        graph.parse(data=text, format=kind, publicID=BASE)
+    except RecursionError:
+        fail("nested too deeply", path)
+    except Exception as error:  # rdflib's parsers raise whatever comes up
+        message, line = _complaint(error, text)
+        fail(f"not {NAMES[kind]}: {message[:200]}", path, line)
     return graph, text
 
 
