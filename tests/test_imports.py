@@ -39,7 +39,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 WITHOUT_SKLEARN = ("taxonomy", "labels", "data", "formats", "decoders", "metrics", "thresholds")
 MAY_USE_TORCH = ("hclf.scorers.neural", "hclf.scorers.prompt")
 BUDGET = 0.4  # seconds
-HEAVY = ("numpy", "scipy", "sklearn", "torch", "networkx", "pandas")
+HEAVY = ("numpy", "scipy", "sklearn", "torch", "networkx", "pandas", "rdflib")
 TABLE_ENTRY = re.compile(r"(hclf(?:\.\w+)*)(?::\w+)?")
 
 # Runs code and tells who asked for a heavy module first.
