@@ -217,17 +217,19 @@ def test_a_long_phrase():
 LETTERS = st.text(st.sampled_from("abc"), min_size=3, max_size=8)
 
 
+def is_slip(word: str, other: str) -> bool:
+    shorter, longer = sorted([len(word), len(other)])
+    same_ends = (word[0], word[-1]) == (other[0], other[-1])
+    return shorter >= 5 and longer >= 6 and same_ends and OSA.distance(word, other) <= 1
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(LETTERS, unique=True, max_size=12), st.lists(LETTERS, max_size=6))
 def test_a_guess_is_a_word_one_slip_away(words, unknown):
     counts = np.arange(len(words)) % 3
     guesses = Speller(words, counts).guess(unknown)
     for word, guess in zip(unknown, guesses.tolist(), strict=True):
-        near = [
-            i
-            for i, other in enumerate(words)
-            if min(len(word), len(other)) >= 5 and max(len(word), len(other)) >= 6 and OSA.distance(word, other) <= 1
-        ]
+        near = [i for i, other in enumerate(words) if is_slip(word, other)]
         best = [i for i in near if counts[i] == max(counts[near])]
         assert guess == (best[0] if best else -1)
 

@@ -1,6 +1,6 @@
 """Reads a misspelt word as the known word it is one slip away from.
 
-One slip: a letter too many, one too few, a wrong one, or two neighbours swapped. Words within one slip of each other
+One slip: a letter too many, one too few, a wrong one, or two neighbours swapped, but not the first or last letter. Words within one slip of each other
 share a form with at most one letter left out, so those forms, as numbers, are looked up in a sorted table.
 """
 
@@ -62,7 +62,10 @@ def _may_slip(word: str) -> bool:
 
 
 def _one_slip(one: str, other: str) -> bool:
-    return max(len(one), len(other)) >= SHORTEST and OSA.distance(one, other, score_cutoff=1) <= 1
+    """Return whether two words differ by one slip; the first letter is rarely wrong, the last may be an ending."""
+    if max(len(one), len(other)) < SHORTEST or one[0] != other[0] or one[-1] != other[-1]:
+        return False
+    return OSA.distance(one, other, score_cutoff=1) <= 1
 
 
 def _forms(words: Sequence[str]) -> tuple[Hashes, Ints]:
