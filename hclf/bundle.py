@@ -32,7 +32,7 @@ from hclf.formats import yaml as taxonomy_yaml
 from hclf.registry import load_taxonomy
 from hclf.taxonomy import Taxonomy
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: a model may have several scorers; 1 is read as well
 MANIFEST = "manifest.json"
 TAXONOMY = "taxonomy.yaml"
 Part = tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]]

@@ -195,6 +195,22 @@ def test_the_manifest_is_read_without_scikit_learn(saved: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_model_of_the_first_format_is_read(
+    saved: Path, pets_model: HierarchicalClassifier, more_pets: Sample
+) -> None:
+    """It had one scorer: nothing was said of several."""
+
+    def as_it_was(manifest: dict[str, Any]) -> None:
+        manifest["format_version"] = 1
+        del manifest["report"]["fusion"]
+        for calibration in (manifest["calibration"], manifest["candidate_calibration"]):
+            del calibration["report"]
+
+    change_manifest(saved, as_it_was)
+    loaded = HierarchicalClassifier.load(saved)
+    assert loaded.predict_proba(more_pets.X).tobytes() == pets_model.predict_proba(more_pets.X).tobytes()
+
+
 # -- damaged, foreign, hostile -----------------------------------------------------------------------------------
 
 

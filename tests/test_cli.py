@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 import hclf
-from hclf.bundle import _digest
+from hclf.bundle import FORMAT_VERSION, _digest
 from hclf.classifier import HierarchicalClassifier
 from hclf.cli import main
 from hclf.registry import load_taxonomy
@@ -263,7 +263,7 @@ def test_predict_answers_every_document_in_order_with_closed_sets(shop, answers)
     rows = [json.loads(line) for line in answers.splitlines()]
     assert [row["id"] for row in rows] == [row["id"] for row in records(shop.test)]
     for row in rows:
-        assert set(row) == {"id", "labels", "leaves", "flags"}
+        assert set(row) - {"findings"} == {"id", "labels", "leaves", "flags"}
         nodes = [label["id"] for label in row["labels"]]
         assert set(products.closure(nodes)) == set(nodes)
         assert set(row["leaves"]) <= set(nodes)
@@ -503,7 +503,7 @@ def test_tune_never_overwrites_without_force(shop, tmp_path):
 
 def test_inspect_tells_without_loading_the_model(shop):
     manifest = ok("inspect", shop.model, "--json").json
-    assert manifest["format_version"] == 1
+    assert manifest["format_version"] == FORMAT_VERSION
     assert manifest["taxonomy"]["id"] == "products"
     assert manifest["settings"]["goal"] == "hf"
     text = ok("inspect", shop.model).out
@@ -678,7 +678,7 @@ def test_an_internal_error_quotes_nothing_unless_asked(shop, monkeypatch):
 def test_the_program_and_the_module_are_installed(shop, answers):
     done = subprocess.run([HCLF, "predict", shop.model, "-"], input=shop.test.read_bytes(), capture_output=True)
     assert (done.returncode, done.stdout.decode()) == (0, answers)
-    assert re.fullmatch(rf"{TEST} documents; \d+ unknown .*\n", done.stderr.decode())
+    assert re.fullmatch(rf"{TEST} documents; \d+ unknown .*\nrules object to \d+ answers.*\n", done.stderr.decode())
     module = [sys.executable, "-m", "hclf", "--version"]
     assert subprocess.run(module, capture_output=True, text=True).stdout == f"hclf {hclf.__version__}\n"
 

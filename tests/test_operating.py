@@ -913,9 +913,9 @@ def test_two_files_by_command(
         (("--auto-precision", 0.8), "two files: name one with -o"),
         (
             ("-o", "out.jsonl", "--auto-precision", 0.8, "--deny", "cats"),
-            "goes with none of --show, --allow and --deny",
+            "goes with none of --show, --allow, --deny",
         ),
-        (("-o", "out.jsonl", "--auto-precision", 0.8, "--show", 1), "goes with none of --show, --allow and --deny"),
+        (("-o", "out.jsonl", "--auto-precision", 0.8, "--show", 1), "goes with none of --show, --allow, --deny"),
     ],
 )
 def test_two_files_that_cannot_be_written(

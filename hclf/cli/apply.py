@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import typer
 
@@ -39,6 +39,9 @@ def predict(
     deny: Annotated[
         list[str] | None, typer.Option("--deny", metavar="NODE", help="Never answer in this subtree; may repeat.")
     ] = None,
+    rules: opt.Rules = None,
+    as_of: opt.AsOf = None,
+    assignable: opt.Assignable = False,
     show: Annotated[int, typer.Option("--show", min=0, help="Draw the first N answers as trees instead.")] = 0,
     auto_precision: Annotated[
         float | None,
@@ -57,6 +60,8 @@ def predict(
     """Classify records, one answer for each, in order; memory does not grow with the input.
 
     Example: hclf predict models/products examples/products/test.jsonl -o predictions.jsonl
+
+    Example: hclf predict models/products examples/products/test.jsonl --rules repair -o obedient.jsonl
     """
     from itertools import islice
 
@@ -64,7 +69,8 @@ def predict(
     from hclf.data import Problems, open_predictions, read_documents
 
     guard_output(output, force)
-    review = None if auto_precision is None else _review_beside(output, bool(show or allow or deny))
+    changed = bool(show or allow or deny or assignable or rules == "repair")
+    review = None if auto_precision is None else _review_beside(output, changed)
     guard_output(review, force)
     loaded = HierarchicalClassifier.load(model)
     problems = Problems(strict=strict)
@@ -76,7 +82,8 @@ def predict(
         problems=problems,
     )
     if auto_precision is not None and review is not None:
-        triaged = progress(loaded.triage(reader, auto_precision, guess=operating_point), "predicting")
+        asked: Any = {"guess": operating_point, "rules": rules, "as_of": as_of}
+        triaged = progress(loaded.triage(reader, auto_precision, **asked), "predicting")
         written = _write_both(triaged, (output, review), format=format, deepest_only=deepest_only)
         say_problems(problems)
         note(f"{written[0]:,} documents ({written[0] / max(sum(written), 1):.1%}) answered: {output}")
@@ -84,23 +91,35 @@ def predict(
         return
     documents = islice(reader, show) if show else reader
     answers = loaded.predict_documents(
-        documents, operating_point=operating_point, allow=allow or None, deny=deny or None
+        documents,
+        operating_point=operating_point,
+        allow=allow or None,
+        deny=deny or None,
+        rules=cast(Any, rules),
+        as_of=as_of,
+        assignable=assignable,
     )
     if show:
         from hclf.report import prediction_tree
 
         for prediction in answers:
             stdout.print(prediction_tree(loaded.taxonomy_, prediction))
+            for finding in prediction.findings:
+                stdout.print(f"! {finding['message']}", highlight=False, markup=False)
         return
-    unknown = cold = 0
+    unknown = cold = found = repaired = 0
     with open_predictions(output, format=format, deepest_only=deepest_only) as writer:
         for prediction in progress(answers, "predicting"):
             unknown += not prediction.labels
             cold += "cold-start" in prediction.flags
+            found += bool(prediction.findings)
+            repaired += "repaired" in prediction.flags
             writer.write(prediction)
     say_problems(problems)
     unseen = f"; {cold:,} cold-start (a most specific label has no training document)" if cold else ""
     note(f"{writer.written:,} documents; {unknown:,} unknown (nothing passed its threshold){unseen}")
+    if found:
+        note(f"rules object to {found:,} answers, as their findings say; {repaired:,} were repaired")
 
 
 def _review_beside(output: str, otherwise: bool) -> str:
@@ -108,7 +127,8 @@ def _review_beside(output: str, otherwise: bool) -> str:
     if output == "-":
         raise UsageError("--auto-precision writes two files: name one with -o")
     if otherwise:
-        raise UsageError("--auto-precision goes with none of --show, --allow and --deny: what is promised is of all")
+        others = "--show, --allow, --deny, --assignable and --rules repair"
+        raise UsageError(f"--auto-precision goes with none of {others}: what is promised is of all, as it is")
     path = Path(output)
     packed = path.suffix == ".gz"
     stem = path.with_suffix("") if packed else path

@@ -47,12 +47,26 @@ def train(
         typer.Option("--config", "-c", callback=_take_config, is_eager=True, help="YAML file of option values."),
     ] = None,
     fields: opt.Fields = "",
-    scorer: Annotated[str, typer.Option("--scorer", help="What scores the nodes.")] = "linear",
+    scorer: Annotated[
+        str,
+        typer.Option("--scorer", help="What scores the nodes: linear, lexicon, or several, such as linear+lexicon."),
+    ] = "linear",
     C: Annotated[float, typer.Option("--C", min=1e-6, help="Inverse regularisation of the linear scorer.")] = 1.0,
     exact: Annotated[bool, typer.Option("--exact", help="Full one-vs-rest: slower, no sampled negatives.")] = False,
     node_texts: Annotated[
         bool, typer.Option("--node-texts/--no-node-texts", help="Names and synonyms of nodes are training data.")
     ] = True,
+    mined_phrases: Annotated[
+        bool,
+        typer.Option(
+            "--mined-phrases/--no-mined-phrases",
+            help="The lexicon takes phrases from the records, too; the model then holds these words of theirs.",
+        ),
+    ] = True,
+    min_documents: Annotated[
+        int,
+        typer.Option("--min-documents", min=1, help="Records a mined phrase of the lexicon must be in, at least."),
+    ] = 2,
     decoder: Annotated[str, typer.Option("--decoder", help=f"auto, {opt.DECODERS}.")] = "auto",
     decoder_option: opt.DecoderOption = None,
     k: opt.K = None,
@@ -95,7 +109,13 @@ def train(
     settings: dict[str, Any] = {
         "taxonomy": tree,
         "scorer": scorer,
-        "scorer_options": {"C": C, "exact": exact, "node_texts": node_texts, "field_weights": weights},
+        "scorer_options": _scorer_options(
+            scorer,
+            {
+                "linear": {"C": C, "exact": exact, "node_texts": node_texts, "field_weights": weights},
+                "lexicon": {"mined": mined_phrases, "min_documents": min_documents},
+            },
+        ),
         "coherence": coherence,
         "calibrate": calibrate,
         "decoder": decoder,
@@ -123,9 +143,9 @@ def train(
         )
     ]
     say_problems(problems)
-    X, y = [d.fields for d in documents], [d.labels or () for d in documents]
-    model = HierarchicalClassifier(**settings).fit(X, y, progress=progress)
-    flat = HierarchicalClassifier(**settings, flat=True).fit(X, y, progress=progress) if baseline else None
+    y = [d.labels or () for d in documents]
+    model = HierarchicalClassifier(**settings).fit(documents, y, progress=progress)
+    flat = HierarchicalClassifier(**settings, flat=True).fit(documents, y, progress=progress) if baseline else None
     model.report_["fields"] = list(documents[0].fields)
     model.report_["problems"] = dict(problems.counts)
     model.save(output, force=force, baseline=flat)
@@ -133,6 +153,13 @@ def train(
         print_json({"model": str(output), **model.report_})
     else:
         _say_report(model, output)
+
+
+def _scorer_options(scorer: str, options: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the options of the scorers that are asked for: of several by name, of one as they are."""
+    names = [name.strip() for name in scorer.split("+")]
+    of_each = {name: options.get(name, {}) for name in names}
+    return of_each if len(names) > 1 else of_each[names[0]]
 
 
 def _decoder_options(pairs: list[str] | None, k: int | None, to_leaf: bool) -> dict[str, Any] | None:
@@ -160,6 +187,8 @@ def _say_report(model: HierarchicalClassifier, output: Path) -> None:
     )
     if recall := _candidate_recall(report):
         note(f"true nodes among the candidates, by level: {recall}")
+    for of, weights in _weights(report):
+        note(f"weights {of}, by level: {weights}")
     note(f"decoder: {report['decoder']} ({report['decoder_reason']})")
     note("thresholds by level: " + "  ".join(f"{t:.2f}" for t in report["thresholds"]))
     if achieved is not None:
@@ -178,6 +207,16 @@ def _cold_start(report: dict[str, Any], otherwise: str) -> str:
 def _candidate_recall(report: dict[str, Any]) -> str:
     shares = report.get("candidate_recall") or {}
     return "  ".join(f"{level}: {share:.3f}" for level, share in shares.items() if share is not None)
+
+
+def _weights(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say what each of several scorers is worth, by level, of nodes with a model and of other ones."""
+    found: dict[str, list[str]] = {}
+    for row in report.get("fusion", ()):
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in row["weights"].items())
+        of = "of trained nodes" if row["of"] == "columns" else "of other nodes"
+        found.setdefault(of, []).append(f"{row['level']}: {shares}")
+    return [(of, "  ".join(levels)) for of, levels in found.items()]
 
 
 def tune(
@@ -313,6 +352,7 @@ def _inspect_rows(manifest: dict[str, Any], model: Path) -> list[tuple[str, str]
             f"{report['nodes_without_documents']:,} nodes{_cold_start(report, ', scored by a prior')}",
         ),
         *([("candidate recall", f"{recall} (by level)")] if (recall := _candidate_recall(report)) else []),
+        *((f"weights {of}", f"{weights} (by level)") for of, weights in _weights(report)),
         ("coherence", settings["coherence"]),
         *((f"point {name}", _point_in_words(point)) for name, point in manifest["operating_points"].items()),
         ("baseline", "flat" if "baseline" in manifest else "none"),

@@ -54,5 +54,26 @@ ToLeaf = Annotated[bool, typer.Option("--to-leaf", help="For --decoder path: nev
 OperatingPoint = Annotated[
     str, typer.Option("--operating-point", metavar="NAME", help="Answer at this point; see hclf inspect.")
 ]
+Rules = Annotated[
+    str | None,
+    typer.Option(
+        "--rules",
+        metavar="flag|repair|off",
+        help="flag: say what the rules of the taxonomy object to; repair: also do what the hard ones say; "
+        "default: flag where there are rules.",
+    ),
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="DATE", help="The day, YYYY-MM-DD, for which labels have to be valid."),
+]
+Assignable = Annotated[
+    bool,
+    typer.Option(
+        "--assignable",
+        help="Where a label cannot be assigned, such as a code that is not billable, answer with the one below it "
+        "that clearly leads; say so where none does.",
+    ),
+]
 Grid = Annotated[bool, typer.Option("--grid", help="Try only the thresholds 0.30, 0.35, …, 0.70.")]
 Global = Annotated[bool, typer.Option("--one-threshold", help="One threshold for all levels.")]
