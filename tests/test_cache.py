@@ -87,7 +87,8 @@ def test_rules_dates_and_nested_meta_are_kept() -> None:
     node = Node(
         "a", {"fr": "A"}, {"": ("x",)}, "d", False, dt.date(1999, 12, 31), dt.date(2020, 1, 1), {"k": [{"l": None}]}
     )
-    t = Taxonomy([node, "b"], rules=[Rule("requires", "a", ("b",), "hard", 2, "n")], level_names=["one"], version="3")
+    rule = Rule("requires", "a", ("b",), "hard", 2, "n", "s", "below", True)
+    t = Taxonomy([node, "b"], rules=[rule, Rule("at_most", "b"), rule], level_names=["one"], version="3")
     assert cache.store("k", t)
     back = cache.load("k")
     assert back is not None

@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
+from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 from dags import Dag, dags
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hclf import formats
 from hclf.errors import UnknownNodeError, UsageError
 from hclf.rules import COMPLETED_BY, KINDS, Finding, RuleBook
 from hclf.taxonomy import Node, Rule, Taxonomy
@@ -327,6 +330,18 @@ def test_long_lists_are_cut_in_messages() -> None:
     (found,) = RuleBook(Taxonomy(["a", *others], rules=[Rule("requires", "a", others)])).check(["a"])
     assert "one of n0, n1, n2, n3, n4, … (9 in all) beside it" in found.message
     assert found.suggestions == others
+
+
+@pytest.mark.parametrize("name", ["shop.yaml", "shop.json"])
+def test_files_keep_all_of_a_rule(tmp_path: Path, name: str) -> None:
+    whole = Rule("requires", "phones", ("cases",), "hard", 2, "why", "where", "below", True)
+    t = shop(Rule("exclusive_children", "phones"), whole, Rule("at_most", "devices", k=3))
+    formats.write(t, tmp_path / name)
+    back = formats.read(tmp_path / name)
+    assert back.rules == t.rules
+    assert back.fingerprint == t.fingerprint
+    for other in (replace(whole, source=""), replace(whole, scope="all"), replace(whole, optional=False)):
+        assert shop(other).fingerprint != shop(whole).fingerprint
 
 
 # -- against a slow reading of the definitions -----------------------------------------------------------------

@@ -121,14 +121,14 @@ def test_header_levels_and_rules() -> None:
         "hclf: 1\nid: t\nversion: 1.10\ntitle: 'A: b'\nlicense: no\nsource: here\n"
         "levels: [one, 2]\nnodes: [a, b, c]\n"
         "rules:\n"
-        "  - {type: excludes, node: a, others: [b, c], strength: hard, note: why}\n"
+        "  - {type: excludes, node: a, others: [b, c], strength: hard, note: why, scope: below, source: p. 3}\n"
         "  - {type: at_most, node: a, k: 3}\n"
         "  - {type: exclusive_children, node: b}\n"
     )
     assert t.header == {"id": "t", "version": "1.10", "title": "A: b", "license": "no", "source": "here"}
     assert t.level_names == ("one", "2")
     assert t.rules == (
-        Rule("excludes", "a", ("b", "c"), "hard", 1, "why"),
+        Rule("excludes", "a", ("b", "c"), "hard", 1, "why", "p. 3", "below"),
         Rule("at_most", "a", k=3),
         Rule("exclusive_children", "b"),
     )
@@ -272,6 +272,10 @@ RULES = {
     "[{type: requires, node: a}]": "a rule 'requires' needs `others`",
     "[{type: requires, node: a, others: [phnes]}]": "unknown node in rule 'requires' 'phnes'; did you mean 'phones'?",
     "[{type: at_most, node: a, strength: weak}]": "unknown rule strength 'weak'; choose hard, soft",
+    "[{type: excludes, node: a, others: a, scope: here}]": "unknown rule scope 'here'; choose all, node, below",
+    "[{type: requires, node: a, others: a, optional: no}]": "'optional' must be true or false, not 'no'",
+    "[{type: excludes, node: a, others: a, optional: true}]": "a rule 'excludes' has no `optional`",
+    "[{type: at_most, node: a, scope: node}]": "a rule 'at_most' has neither scope nor `optional`",
     "[{type: at_most, node: a, k: 0}]": "'k' must be a whole number from 1 to 1,000,000, not '0' [a]",
     "[{type: at_most, node: a, k: ²}]": "'k' must be a whole number",
     "[{type: at_most, node: a, k: [1]}]": "'k' must be a whole number from 1 to 1,000,000, not a list [a]",
@@ -601,8 +605,13 @@ def taxonomies(draw: st.DrawFn) -> Taxonomy:
     rules = []
     for node in draw(st.lists(st.sampled_from(known), max_size=3)) if known else []:
         others = draw(st.lists(st.sampled_from(known), min_size=1, max_size=3).map(tuple))
+        kind = draw(st.sampled_from(["excludes", "requires", "at_most"]))
+        scope = "all" if kind == "at_most" else draw(st.sampled_from(["all", "node", "below"]))
+        optional = kind == "requires" and draw(st.booleans())
         rules.append(
-            Rule(draw(st.sampled_from(["excludes", "at_most"])), node, others, "hard", draw(st.integers(1, 9)))
+            Rule(
+                kind, node, others, "hard", draw(st.integers(1, 9)), "", draw(filled), scope=scope, optional=optional
+            )
         )
     return Taxonomy(
         [draw(nodes(node)) for node in known],
@@ -708,6 +717,11 @@ SEEN = [text for text, fault in FAULTS.items() if not any(word in fault for word
 @pytest.mark.parametrize("text", SEEN)
 def test_schema_refuses_what_the_reader_refuses(text: str) -> None:
     assert not SCHEMA.is_valid(load(text)), FAULTS[text]
+
+
+@pytest.mark.parametrize("rules", [rules for rules in RULES if "optional" in rules or "scope" in rules])
+def test_schema_knows_what_goes_with_which_type_of_rule(rules: str) -> None:
+    assert not SCHEMA.is_valid(load(doc("  - a") + f"rules: {rules}"))
 
 
 @settings(max_examples=60, deadline=None)
