@@ -46,7 +46,7 @@ MOST_BATCHED = 256
 MOST_NEAR = 5  # known labels named for an unknown one
 SHORTEST = 3  # characters of an unknown code that is compared with longer ones
 HINTED = 200  # unknown labels for which the nearest known ones are looked for: with 100,000 nodes it takes a while
-CODED = 0.5  # share of edges whose child's id begins with its parent's, from which on ids are codes
+CODED = 0.3  # share of edges whose child's id begins with its parent's, from which on ids are codes
 Floats = NDArray[np.floating[Any]]
 
 
@@ -264,7 +264,8 @@ class Auditor:
                 message = f"{above} could be {node}, which lies below it and scores {score:.2f}"
                 yield Doubt(kind="over-general", node=above, other=node, message=message, score=score)
             else:
-                message = f"{node} scores {score:.2f}, and no label says it"
+                what = node if tree[node].assignable else f"something below {node}"
+                message = f"{what} is likely missing: {node} scores {score:.2f}, and no label says it"
                 yield Doubt(kind="likely-missing", node=node, message=message, score=score)
 
 

@@ -411,12 +411,13 @@ def test_nothing_is_lost_and_twice_is_as_good_as_once(dag, pairs):
 def test_a_tally_tells_what_happened():
     tally = Tally(entries=3, added=1, known=1)
     tally.phrases.update({"index": 2})
-    tally.unknown.update({f"A{i}": 1 for i in range(7)})
+    tally.unknown.update({f"A{i}": 1 for i in range(6)})
     tally.unresolved.update({"condition": 2})
     assert tally.lines() == [
         "read 2 phrases (2 index) from 3 entries",
         "added 1; 1 were known already",
-        "skipped, as the taxonomy does not have the node: 7 phrases of 7 nodes: A0 (1), A1 (1), A2 (1), A3 (1), A4 (1), …",
+        "skipped, as the taxonomy does not have the node: 6 phrases of 6 nodes: "
+        "A0 (1), A1 (1), A2 (1), A3 (1), A4 (1), …",
         "skipped, as what they refer to has no code: 2 entries of 1 references: condition (2)",
     ]
     assert tally.to_dict()["unresolved"] == {"condition": 2}

@@ -441,7 +441,7 @@ def add_phrases(
 ) -> None:
     """Add phrases from other files to a taxonomy, as synonyms of its nodes, and count what could not be added.
 
-    Example: hclf taxonomy add-phrases products --from words.tsv -o products-with-words.yaml
+    Example: hclf taxonomy add-phrases icd10-mini --from examples/coding/mini_index_2021.csv -o with-phrases.yaml
     """
     from hclf import formats
     from hclf.errors import UsageError
