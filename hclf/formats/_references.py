@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
-__all__ = ["Found", "References"]
+from hclf.taxonomy import Rule
+
+__all__ = ["Found", "References", "exclusions", "is_heading"]
 
 _CODE = r"(?<![0-9A-Za-z.])[A-Z][0-9][0-9A-Z](?:\.[0-9A-Z]{1,4})?(?![0-9A-Za-z])"
 # A code, or two with a dash or "to" between; each may end in the dash that says "and all below".
@@ -199,10 +201,46 @@ class References:
         return ends
 
 
+def is_heading(text: str) -> bool:
+    """Tell whether a text only heads those after it: "meningitis (in):"."""
+    return text.rstrip().endswith(":")
+
+
+def exclusions(node: str, texts: Sequence[str], refer: Callable[[str], Found], source: str) -> Iterator[Rule]:
+    """Yield a soft rule for each exclusion note of a node that names other nodes.
+
+    An item of a list is told with what heads the list. Items and notes are each in the order of the alphabet, so a
+    list is over where that order breaks.
+
+    Args:
+        node: where the notes stand.
+        texts: the notes, in the order of the book.
+        refer: what a text names, such as a `References`.
+        source: what to call the notes, such as "excludes1 note".
+
+    >>> refer = References(["A00", "A01", "A02"], {})
+    >>> for rule in exclusions("A00", ["rust (of):", "wheel (A01)", "paint (A02)"], refer, "exclusion"):
+    ...     print(rule.others, rule.note)
+    ('A01',) rust (of): wheel (A01)
+    ('A02',) paint (A02)
+    """
+    heading = last = ""
+    for text in texts:
+        if is_heading(text):
+            heading, last = text, ""
+            continue
+        if heading and text.casefold() < last:
+            heading = ""
+        last = text.casefold()
+        others = tuple(other for other in refer(text).nodes if other != node)
+        if others:
+            yield Rule("excludes", node, others, "soft", note=f"{heading} {text}".lstrip(), source=source)
+
+
 def _in_order(nodes: Sequence[str], parents: Mapping[str, str]) -> list[str]:
     """Return the nodes with all that lies below each right after it, siblings as given."""
     children: dict[str, list[str]] = {}
-    for node in reversed(nodes):
+    for node in reversed(dict.fromkeys(nodes)):
         children.setdefault(parents.get(node, ""), []).append(node)
     todo, found = list(children.get("", ())), []
     while todo:

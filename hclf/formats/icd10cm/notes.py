@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from hclf.formats._references import Found
+from hclf.formats._references import Found, exclusions, is_heading
 from hclf.formats.icd10cm.shape import CODE
 from hclf.taxonomy import Rule, RuleType
 
@@ -77,7 +77,8 @@ def read_notes(notes: Iterable[Note], refer: Callable[[str], Found], inside: Cal
     for note in notes:
         named = [_tell(note, text, line, refer, inside, reading) for text, line in note.texts]
         if note.tag == "excludes1":
-            reading.rules.extend(_exclusions(note, named))
+            texts = [text for text, _ in note.texts]
+            reading.rules.extend(exclusions(note.node, texts, refer, SOURCES[note.tag]))
         elif note.tag in TYPES:
             reading.rules.extend(_companions(note, named))
     return reading
@@ -105,30 +106,6 @@ def _tell(
         reading.unresolved.append((f"{source} names no code: {shown}", line, note.node))
     reading.counts[note.tag, outcome] += 1
     return found.nodes
-
-
-def is_heading(text: str) -> bool:
-    """Tell whether a text only heads those after it: "meningitis (in):"."""
-    return text.rstrip().endswith(":")
-
-
-def _exclusions(note: Note, named: Sequence[tuple[str, ...]]) -> Iterator[Rule]:
-    """Yield a rule for each text that names nodes; an item of a list is told with what heads the list.
-
-    Items and notes are each in the order of the alphabet, so a list is over where that order breaks.
-    """
-    heading = last = ""
-    for (text, _), nodes in zip(note.texts, named, strict=True):
-        if is_heading(text):
-            heading, last = text, ""
-            continue
-        if heading and text.casefold() < last:
-            heading = ""
-        last = text.casefold()
-        others = tuple(node for node in nodes if node != note.node)
-        if others:
-            words = f"{heading} {text}" if heading else text
-            yield Rule("excludes", note.node, others, "soft", note=words, source=SOURCES[note.tag])
 
 
 def _companions(note: Note, named: Sequence[tuple[str, ...]]) -> Iterator[Rule]:
