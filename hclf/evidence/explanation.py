@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,16 +31,16 @@ class Contrast:
     spans: tuple[Span, ...]
     against: tuple[Span, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
+    def to_dict(self, fields: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return the JSON form; with the document's fields, spans with their text."""
         return {
             "node": self.node,
             "name": self.name,
             "score": round(self.score, 6),
             "predicted": self.predicted,
             **({"through": self.through} if self.through else {}),
-            "spans": [span.to_dict() for span in self.spans],
-            "against": [span.to_dict() for span in self.against],
+            "spans": [span.to_dict(fields) for span in self.spans],
+            "against": [span.to_dict(fields) for span in self.against],
         }
 
 
@@ -77,8 +78,8 @@ class Explanation:
         """Whether anything speaks for the node."""
         return "evidence" if self.spans else "no evidence found"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
+    def to_dict(self, fields: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return the JSON form; with the document's fields, spans with their text."""
         return {
             "node": self.node,
             "name": self.name,
@@ -89,8 +90,8 @@ class Explanation:
             **({"cold_start": True} if self.cold_start else {}),
             "verdict": self.verdict,
             **({"through": self.through} if self.through else {}),
-            "spans": [span.to_dict() for span in self.spans],
-            "against": [span.to_dict() for span in self.against],
+            "spans": [span.to_dict(fields) for span in self.spans],
+            "against": [span.to_dict(fields) for span in self.against],
             "rest": round(self.rest, 4),
-            "contrast": self.contrast and self.contrast.to_dict(),
+            "contrast": self.contrast and self.contrast.to_dict(fields),
         }

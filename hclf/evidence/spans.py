@@ -13,7 +13,7 @@ LEAST = 0.1  # log-odds: what adds less is no evidence
 WORTH_SHOWING = 0.1  # of the strongest span
 WORTH_JOINING = 0.25  # of the strongest word: weaker ones join a span only between two others
 BRIDGED = 1  # weak words between two strong ones
-INSIDE_WORDS = re.compile(r"['’.,\-/]?")  # stands inside words, codes and numbers: don't, E11.9, 2,300
+INSIDE_WORDS = re.compile(r"\S{0,4}")  # stands inside words, codes and numbers: don't, E11.9, 2,300, all-in-one
 BETWEEN_WORDS = re.compile(r"[^\w\r\n.,;:!?]{0,3}")  # stands between words of one span
 
 
@@ -35,9 +35,11 @@ class Span(NamedTuple):
     source: str
     why: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; `why` is there only when it says something."""
+    def to_dict(self, fields: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return the JSON form; `why` is there only when it says something, `text` when the fields are given."""
         data = {**self._asdict(), "value": round(self.value, 4)}
+        if fields is not None and self.end:
+            data["text"] = fields[self.field][self.start : self.end]
         return data if self.why else {key: value for key, value in data.items() if key != "why"}
 
 

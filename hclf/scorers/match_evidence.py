@@ -29,7 +29,7 @@ Floats = NDArray[Any]
 
 OVERLAP, COVERED = FEATURES.index("overlap"), FEATURES.index("covered")
 OWN = [OVERLAP, COVERED, FEATURES.index("said")]  # what the words of a node's phrases make
-WHY = "in a phrase of the node"
+WHY = "in its phrases"
 
 
 class Said(NamedTuple):
