@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from hclf._version import __version__
-from hclf.cli import apply, audit, compare, data, demo, model, taxonomy
+from hclf.cli import apply, audit, compare, data, demo, explain, model, taxonomy
 from hclf.errors import HclfError
 
 # Typer used to depend on click and now carries its own copy: take the error classes from whichever it uses.
@@ -34,6 +34,7 @@ for command in (
     apply.evaluate,
     compare.compare,
     model.tune,
+    explain.explain,
     apply.check,
     audit.audit,
     model.inspect,
