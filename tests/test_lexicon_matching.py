@@ -92,7 +92,7 @@ def in_text(found: set[Found], texts: list[str]) -> set[Found]:
     return {(*match[:5], frozenset(int(base[match[0]]) + place for place in match[5])) for match in found}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(PHRASES, TEXTS, st.booleans(), st.integers(0, 2))
 def test_it_finds_what_a_slow_finder_finds(phrases, texts, reorder, gap):
     finder = PhraseFinder(phrases, reorder=reorder, gap=gap, variants=False)
@@ -151,7 +151,7 @@ def spans(finder: PhraseFinder, text: str, **options: bool) -> list[tuple[str, i
         ("Pneumonia (acute)", "acute pneumonia", "acute pneumonia", REORDERED),
         ("absceso hepático", "abscesos\r\nhepa\u0301ticos 👍", "abscesos\r\nhepa\u0301ticos", ACROSS),
         ("dolor lumbar", "👍🏽 dolor agudo lumbar", "dolor agudo lumbar", GAPPED),
-        ("diabetes mellitus", "Diabetes melitus tipo 2", "Diabetes melitus", TYPO),
+        ("neumonía lobar", "Neunonía lobar derecha", "Neunonía lobar", TYPO),
         ("緑茶", "美味しい緑茶です", "緑茶", 0),
         ("diabetes type II", "type 2 diabetes", "type 2 diabetes", REORDERED),
     ],
@@ -235,9 +235,9 @@ def test_a_guess_is_a_word_one_slip_away(words, unknown):
 
 
 def test_known_words_are_no_typos():
-    assert spans(PhraseFinder(["prisión"]), "la presión") == [("presión", 0, TYPO)]
-    assert spans(PhraseFinder(["prisión"], known_words=["presiones"]), "la presión") == []
-    assert spans(PhraseFinder(["prisión"], typos=False), "la presión") == []
+    assert spans(PhraseFinder(["gelatina"]), "la gelotina") == [("gelotina", 0, TYPO)]
+    assert spans(PhraseFinder(["gelatina"], known_words=["gelotinas"]), "la gelotina") == []
+    assert spans(PhraseFinder(["gelatina"], typos=False), "la gelotina") == []
 
 
 def test_an_exact_word_beside_a_typo():

@@ -136,6 +136,19 @@ def test_a_lone_surrogate_is_read():
         ("II", "2"),
         ("β", "beta"),
         ("niño", "nin\u0303o"),
+        ("haemorrhage", "hemorrhage", "hemorragia"),
+        ("tumour", "tumor", "tumores"),
+        ("leukocytosis", "leucocytosis", "leucocitosis"),
+        ("nephropathies", "nefropatía"),
+        ("lymphoma", "linfoma"),
+        ("obstruction", "obstrucción"),
+        ("insufficiency", "insufficiencies", "insuficiencia"),
+        ("pneumonia", "neumonías"),
+        ("stenosis", "estenosis"),
+        ("pulmonary", "pulmonar", "pulmonares"),
+        ("perforated", "perforadas"),
+        ("left", "izquierda", "izquierdos"),
+        ("pain", "pains", "dolor", "dolores"),
     ],
 )
 def test_folded_to_the_same(same):
@@ -144,7 +157,16 @@ def test_folded_to_the_same(same):
 
 
 @pytest.mark.parametrize(
-    "others", [("año", "ano"), ("parto", "parte"), ("virus", "viru"), ("B12", "B1"), ("masa", "mas"), ("が", "か")]
+    "others",
+    [
+        ("año", "ano"),
+        ("parto", "parte"),
+        ("virus", "viru"),
+        ("B12", "B1"),
+        ("masa", "mas"),
+        ("が", "か"),
+        ("SSA", "SA"),
+    ],
 )
 def test_not_folded_to_the_same(others):
     fold = Folding().fold
@@ -157,6 +179,11 @@ def test_stop_words_fold_to_nothing_and_have_a_form():
     assert folding.form("The") == "the"
     assert folding.fold("no") == "no"
     assert folding.fold("thé") == "the"  # tea is no article
+
+
+def test_words_equal_to_one_are_not_equal_to_a_third():
+    equal = Folding().equal
+    assert not set(equal) & set(equal.values()), "a word stands for another that stands for a third"
 
 
 def test_languages_can_be_chosen():
@@ -200,6 +227,8 @@ def test_languages_that_ship_are_in_order(language):
     words = [word for name in ("stop_words", "whole") for word in content.get(name, "").split()]
     assert len(set(words)) == len(words), "listed twice"
     assert not {"no", "not", "without", "sin", "ni"} & set(words)
+    equal = [word for words in content.get("equal", {}).values() for word in words.split()]
+    assert len(set(equal)) == len(equal), "listed twice"
     for flag, places in content.get("triggers", {}).items():
         for place, phrases in places.items() if isinstance(places, dict) else [("", places)]:
             assert len(set(phrases)) == len(phrases), f"{flag} {place}: listed twice"

@@ -1,8 +1,9 @@
 """What is known of languages, as data: one YAML file a language, beside this module.
 
-A file may hold: `stop_words`; `endings` that make no difference; words to leave `whole`; words that are `equal`;
-`letters` that only look accented; `fillers` of names that say nothing; and triggers of `context` (see there).
-Several languages are used at once, as one: a text may be of any of them, or a mix.
+A file may hold: `stop_words`; `endings` that make no difference; letters that sound `alike`; words to leave `whole`;
+words that are `equal` to one, perhaps of another language; `letters` that only look accented; `fillers` of names that
+say nothing; and triggers of `context` (see there). Several languages are used at once, as one: a text may be of any
+of them, or a mix.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from hclf.errors import UsageError, did_you_mean, suggest
 
 FOLDER = Path(__file__).parent / "languages"
 COMMON = "common"
-SECTIONS = ("stop_words", "endings", "whole", "equal", "letters", "fillers", "triggers")
+SHORTEST = 5  # letters of a word in which `alike` is looked for: short ones are abbreviations, or too much alike
+SECTIONS = ("stop_words", "endings", "alike", "whole", "equal", "letters", "fillers", "triggers")
+_LONGEST_ENDING = 6
 # Accents and vowel points that readers leave out; vowel signs of Indic and other scripts are letters.
 _MARKS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u0652\u00ad\u200c\u200d]")
 
@@ -74,13 +77,21 @@ class Folding:
         self.stop_words = words_of(languages, "stop_words")
         self.letters = frozenset("".join(sections(languages, "letters")))
         self.whole = words_of(languages, "whole")
-        self.equal = {word: same for table in sections(languages, "equal") for word, same in table.items()}
         steps: list[dict[str, tuple[str, int]]] = []
         for listed in sections(languages, "endings"):
             for i, step in enumerate(listed):
                 steps.extend({} for _ in range(i + 1 - len(steps)))
                 steps[i].update({ending: (instead, int(least)) for ending, (instead, least) in step.items()})
         self.endings = steps
+        self.alike = {letters: same for table in sections(languages, "alike") for letters, same in table.items()}
+        self.equal: dict[str, str] = {}
+        pairs = [
+            (same, word)
+            for table in sections(languages, "equal")
+            for same, words in table.items()
+            for word in words.split()
+        ]
+        self.equal = {self.form(word): self.form(same) for same, word in pairs}
 
     def fold(self, word: str) -> str:
         """Return what a word is compared by; "" for a stop word."""
@@ -92,12 +103,22 @@ class Folding:
         return self._form(_plain(word))
 
     def _form(self, plain: str) -> str:
-        plain = self._without_marks(self.equal.get(plain, plain))
-        if plain in self.whole or not plain.isalpha():
-            return plain
-        for step in self.endings:
-            plain = _replaced(plain, step)
-        return plain
+        plain = self._without_marks(plain)
+        if plain not in self.whole and plain.isalpha():
+            for step in self.endings:
+                plain = _replaced(plain, step)
+            if self.alike and len(plain) >= SHORTEST:
+                plain = self._sound(plain)
+        return self.equal.get(plain, plain)
+
+    def _sound(self, word: str) -> str:
+        """Return a word with one way of writing each sound; ^ in the data is the start of a word."""
+        return self._sounds.sub(lambda found: self.alike[found[0]], f"^{word}").lstrip("^")
+
+    @cached_property
+    def _sounds(self) -> re.Pattern[str]:
+        longest_first = sorted(self.alike, key=lambda letters: (-len(letters), letters))
+        return re.compile("|".join(map(re.escape, longest_first)))
 
     def _without_marks(self, word: str) -> str:
         if word.isascii():
@@ -111,6 +132,7 @@ class Folding:
             "letters": sorted(self.letters),
             "whole": sorted(self.whole),
             "equal": self.equal,
+            "alike": self.alike,
             "endings": [{ending: list(rule) for ending, rule in step.items()} for step in self.endings],
         }
 
@@ -121,7 +143,7 @@ class Folding:
         folding.stop_words, folding.letters, folding.whole = (
             frozenset(state[name]) for name in ("stop_words", "letters", "whole")
         )
-        folding.equal = dict(state["equal"])
+        folding.equal, folding.alike = dict(state["equal"]), dict(state["alike"])
         folding.endings = [
             {ending: (instead, least) for ending, (instead, least) in step.items()} for step in state["endings"]
         ]
@@ -138,7 +160,7 @@ def _bare(character: str) -> str:
 
 
 def _replaced(word: str, step: Mapping[str, tuple[str, int]]) -> str:
-    for length in range(min(4, len(word)), 0, -1):
+    for length in range(min(_LONGEST_ENDING, len(word)), 0, -1):
         rule = step.get(word[-length:])
         if rule and len(word) - length >= rule[1]:
             return word[:-length] + rule[0]

@@ -28,6 +28,7 @@ _CHOICE = re.compile(r"(?<![\w/])([^\W\d_]{2,})/([^\W\d_]{2,})(?![\w/])")
 _HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _ABBREVIATION = re.compile(r"[^\W\d_]{2,8}")
 _SPECIAL = re.compile(r"[(\[/-]")
+_TELLING = re.compile(r"[^\W\d_]{2}|[^\x00-\u02ff]")  # more than one letter or sign is left
 _BATCH = 10_000  # forms looked at together
 _MOST = 16  # variants of one phrase
 _MOST_CHOICES = 3  # slashes of one phrase that are resolved
@@ -164,7 +165,7 @@ def _parts(text: str) -> Iterator[str]:
     """Yield the text without its optional parts, with abbreviations in place of what they stand for, and as it is."""
     if "(" in text or "[" in text:
         plain = _PART.sub("", text)
-        if plain.strip():
+        if _TELLING.search(plain):
             yield plain
         yield from _abbreviated(text)
     yield text

@@ -1,7 +1,8 @@
 """Reads a misspelt word as the known word it is one slip away from.
 
-One slip: a letter too many, one too few, a wrong one, or two neighbours swapped, but not the first or last letter. Words within one slip of each other
-share a form with at most one letter left out, so those forms, as numbers, are looked up in a sorted table.
+One slip: a letter too many, one too few, a wrong one, or two neighbours swapped, not counting the first letter and
+the last. Words within one slip of each other share a form with at most one letter left out, so those forms, as
+numbers, are looked up in a sorted table.
 """
 
 from __future__ import annotations
