@@ -140,8 +140,8 @@ def model_on_codiesp(tree: Taxonomy) -> list[str]:
         "## CodiEsp: a model of train on dev",
         "",
         "`hclf audit dev.jsonl -t icd10cm_tabular_2021.xml.gz --model MODEL`, a linear model of the Spanish texts "
-        f"with default settings, over the {len(used):,} codes of train and what lies above them; the doubts only. 500 "
-        "documents teach it few codes well enough to be sure of them.",
+        f"with default settings, over the {len(used):,} codes of train and what lies above them; the doubts only. "
+        "500 documents teach it few codes well enough to be sure of them.",
         "",
         *table(summary),
     ]
