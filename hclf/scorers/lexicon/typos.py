@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from rapidfuzz.distance import OSA
 
 from hclf.scorers.lexicon.matches import ranges
 
@@ -66,7 +65,10 @@ def _one_slip(one: str, other: str) -> bool:
     """Return whether two words differ by one slip; the first letter is rarely wrong, the last may be an ending."""
     if max(len(one), len(other)) < SHORTEST or one[0] != other[0] or one[-1] != other[-1]:
         return False
-    return OSA.distance(one, other, score_cutoff=1) <= 1
+    same = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    one, other = one[same:], other[same:]
+    swapped = one[:2] == other[1::-1] and one[2:] == other[2:]
+    return swapped or one[1:] == other[1:] or one[1:] == other or one == other[1:]
 
 
 def _forms(words: Sequence[str]) -> tuple[Hashes, Ints]:
