@@ -370,8 +370,8 @@ def page() -> str:
             coders_section([judged_spanish(), judged_english()]),
             "Training part of CodiEsp. Spanish: phrases are mentions that coders marked in another document; right "
             "is a match that touches a marked span; *same code*: of those, the share with a code that the phrase has "
-            "in another document. English: phrases are ICD-10-CM's; right is a match whose category the document has, "
-            "whatever the reason.",
+            "in another document. English: phrases are ICD-10-CM's; right is a match whose category the document "
+            "has, whatever the reason.",
             "## Phrases of one language in notes of another",
             languages_section(),
             "Training part of CodiEsp, names, inclusion and index terms of ICD-10-CM, which are English. *categories "

@@ -78,7 +78,7 @@ class PhraseFinder:
     >>> finder = PhraseFinder(["Anemia, iron deficiency", "Anemia"])
     >>> found = finder.find(["Iron-deficiency anaemia", "Deficiency of iron: anemia"])
     >>> found.phrases.tolist(), found.kinds.tolist(), found.starts.tolist(), found.ends.tolist()
-    ([0, 1], [5, 0], [0, 20], [23, 26])
+    ([0, 1], [1, 0], [0, 20], [23, 26])
     """
 
     def __init__(
