@@ -58,8 +58,9 @@ class Calibration:
         coefficients: (levels, channels), none negative: more of any channel never lowers a probability.
         intercepts: (levels,).
         report: where channels are of several scorers, plain values, one row a level: `level`; `chosen`, one scorer or
-            `all`; `losses` of these, cross-validated, in nats a pair; `weights`: by scorer, what share of the spread
-            of log-odds comes from its channels; `shared`: too few positives, so coefficients are of all levels.
+            `all`; `losses` of these, cross-validated, in nats a pair; `weights`: by scorer, what share its channels
+            have of the log-odds by which true pairs stand above false ones; `shared`: too few positives, so
+            coefficients are of all levels.
     """
 
     def __init__(
@@ -273,11 +274,13 @@ def _some(data: Sample, turn: Ints, documents: int) -> tuple[Sample, Ints]:
 
 
 def _weights(data: Sample, coefficients: NDArray[np.float64], parts: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Return by scorer the share of the spread of log-odds that comes from its channels."""
-    total = max(data.weight.sum(), 1.0)
-    centred = data.values - (data.weight[:, None] * data.values).sum(axis=0) / total
-    spread = coefficients * np.sqrt((data.weight[:, None] * centred**2).sum(axis=0) / total)
-    return {name: float(spread[list(own)].sum() / (spread.sum() or 1.0)) for name, own in parts.items()}
+    """Return by scorer what share of the log-odds by which true pairs stand above false ones is from its channels."""
+    means = [
+        (data.weight[of, None] * data.values[of]).sum(axis=0) / max(data.weight[of].sum(), 1.0)
+        for of in (data.truth, ~data.truth)
+    ]
+    above = np.maximum(coefficients * (means[0] - means[1]), 0)
+    return {name: float(above[list(own)].sum() / (above.sum() or 1.0)) for name, own in parts.items()}
 
 
 def _logistic(values: NDArray[np.float64], truth: Bools, weight: NDArray[np.float64]) -> list[float]:
