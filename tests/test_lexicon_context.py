@@ -92,6 +92,11 @@ def test_a_mix_of_languages():
     assert marked("No [fever]. Niega [tos]. Mother had [asma].") == ["d", "d", "f"]
 
 
+@pytest.mark.parametrize("text", ["A pattern of [fever].", "Los hallazgos son [mioclonías].", "Notes of [fever]."])
+def test_words_like_triggers_are_none(text):
+    assert marked(text) == [""]
+
+
 def test_languages_and_flags_can_be_chosen():
     text = "No [fever]. Niega [tos]. Mother had [asthma]."
     assert marked(text, Context(["en"])) == ["d", "", "f"]

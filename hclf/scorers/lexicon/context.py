@@ -96,7 +96,7 @@ class Context:
                     self._join(text, _Trigger(bit * (place == "before"), bit * (place == "after")))
 
     def _join(self, text: str, trigger: _Trigger) -> None:
-        key = tuple(self.folding.form(word) for word in split([text]).surfaces)
+        key = tuple(self.folding.stem(word) for word in split([text]).surfaces)
         old = self.triggers.get(key, _Trigger())
         self.triggers[key] = _Trigger(
             old.forward | trigger.forward, old.backward | trigger.backward, old.ends | trigger.ends
@@ -106,7 +106,7 @@ class Context:
         self._longest: dict[str, int] = {}
         for key in self.triggers:
             self._longest[key[0]] = max(self._longest.get(key[0], 0), len(key))
-        self._forms: dict[str, str] = {}
+        self._stems: dict[str, str] = {}
 
     def mark(
         self, texts: Sequence[str], rows: Sequence[int] | Any, starts: Sequence[int] | Any, ends: Sequence[int] | Any
@@ -161,17 +161,17 @@ class Context:
 
     def _heard(self, words: Words) -> list[_Heard]:
         """Return the triggers in texts: at each word the longest that begins there, none inside another."""
-        forms = self._forms
-        if len(forms) > 1 << 20:
-            forms = self._forms = {}
+        stems = self._stems
+        if len(stems) > 1 << 20:
+            stems = self._stems = {}
         for word in dict.fromkeys(words.surfaces):
-            if word not in forms:
-                forms[word] = self.folding.form(word)
-        sequence = [forms[word] for word in words.surfaces]
+            if word not in stems:
+                stems[word] = self.folding.stem(word)
+        sequence = [stems[word] for word in words.surfaces]
         sentence = np.cumsum(words.breaks == SENTENCE).tolist()
         found, done = [], 0
-        for start, form in enumerate(sequence):
-            longest = self._longest.get(form, 0)
+        for start, stem in enumerate(sequence):
+            longest = self._longest.get(stem, 0)
             if start < done:
                 continue
             for length in range(min(longest, len(sequence) - start), 0, -1):

@@ -102,14 +102,22 @@ class Folding:
         """Return what a word is compared by where stop words count."""
         return self._form(_plain(word))
 
-    def _form(self, plain: str) -> str:
+    def stem(self, word: str) -> str:
+        """Return a word without accents and endings: less alike than its form, for words that must be just these."""
+        return self._stem(_plain(word))
+
+    def _stem(self, plain: str) -> str:
         plain = self._without_marks(plain)
         if plain not in self.whole and plain.isalpha():
             for step in self.endings:
                 plain = _replaced(plain, step)
-            if self.alike and len(plain) >= SHORTEST:
-                plain = self._sound(plain)
-        return self.equal.get(plain, plain)
+        return plain
+
+    def _form(self, plain: str) -> str:
+        stem = self._stem(plain)
+        if self.alike and len(stem) >= SHORTEST and stem.isalpha() and stem not in self.whole:
+            stem = self._sound(stem)
+        return self.equal.get(stem, stem)
 
     def _sound(self, word: str) -> str:
         """Return a word with one way of writing each sound; ^ in the data is the start of a word."""
