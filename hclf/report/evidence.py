@@ -36,13 +36,17 @@ def evidence_text(
     colours = {e.node: COLOURS[i % len(COLOURS)] for i, e in enumerate(told)}
     fields = {name: text.translate(VISIBLE) for name, text in fields.items()}
     lines: list[RenderableType] = [Text(id.translate(VISIBLE), "bold")]
-    lines += [Padding(_marked(name, text, told, colours), (0, 0, 0, 2)) for name, text in fields.items() if text]
+    lines += [
+        Padding(_marked(name, text, told, colours), (0, 0, 0, 2), expand=False)
+        for name, text in fields.items()
+        if text
+    ]
     if not explanations:
         lines.append(Text("  unknown: no node passed its threshold", "yellow"))
     for e in told:
-        lines += [Padding(line, (0, 0, 0, 2)) for line in _told(e, colours[e.node], fields)]
+        lines += [Padding(line, (0, 0, 0, 2), expand=False) for line in _told(e, colours[e.node], fields)]
     if above:
-        lines.append(Padding(_above(above), (0, 0, 0, 2)))
+        lines.append(Padding(_above(above), (0, 0, 0, 2), expand=False))
     return Group(*lines, Text())
 
 
