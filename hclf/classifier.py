@@ -32,13 +32,13 @@ from hclf.diagnostics import Diagnostics, diagnose
 from hclf.errors import DataError, NotFittedError, UsageError
 from hclf.evaluation import Evaluation, evaluate
 from hclf.evidence import Batch, Explainer, Explanation, Question
-from hclf.fitting import HeldOut, Training, changed_columns, held_out_scores, learn_fusion, learn_levels
+from hclf.fitting import Training, changed_columns, held_out_scores, hold_out, learn_fusion, learn_levels
 from hclf.folds import make_folds
 from hclf.fusion import Calibration, Prior, sparse_scores
 from hclf.inputs import Inputs, Labels, as_inputs, as_labels, chunks, in_threads, length, without_words
 from hclf.labels import close, from_pairs, label_sets, most_specific, pairs, partial_depth
 from hclf.mentions import as_mentions, spans_of
-from hclf.model import Fusion, Model, Scores, batch_size
+from hclf.model import Fusion, Head, Model, Scores, batch_size
 from hclf.operating import (
     DEFAULT,
     OperatingPoint,
@@ -169,19 +169,22 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         self.counts_ = training.counts
 
         folds = make_folds(self.taxonomy_, training.Y, training.inputs, self.seed)
-        held_out = [HeldOut(self._fit_model(training.of(train), progress), test) for train, test in folds]
-        fusion, recall = self._learn_fusion(held_out, training)
-        held_out = [HeldOut(replace(model, fusion=fusion), test) for model, test in held_out]
-        true, scores = held_out_scores(held_out, training, self._workers)
+        several: dict[str, Any] = {"keep": len(folds) > 1, "workers": self._workers}
+        held_out = [
+            hold_out(self._fit_model(training.of(train), progress), training.inputs, test, **several)
+            for train, test in folds
+        ]
+        fusion, recall = learn_fusion(held_out, training, self._new_scorer(), self.seed)
+        true, scores = held_out_scores(held_out, fusion, training)
         del held_out
         levels, scores = self._learn_levels(true, scores)
         options = {} if self.flat else dict(self.decoder_options or {})
         point = new_point(DEFAULT, decoder, options, reason, self.closure)
         self.operating_points_ = {DEFAULT: self._tuned(point, true, scores)}
+        model = self._fit_model(training, progress)
         self._model = replace(
-            self._fit_model(training, progress),
-            fusion=fusion,
-            level_calibration=levels,
+            model,
+            head=replace(model.head, fusion=fusion, level_calibration=levels),
             width=training.inputs.shape[1] if isinstance(training.inputs, csr_matrix) else None,
             one_label=decoder == "path",
         )
@@ -234,7 +237,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         self.counts_ = self.counts_ + training.counts
         tally = {what: self.report_[what] + count for what, count in _tally(training).items()}
         prior = Prior(now, scorer.columns, self.counts_, tally["documents"])
-        self._model = replace(self._model, taxonomy=now, scorer=scorer, prior=prior)
+        head = replace(self._model.head, taxonomy=now, prior=prior)
+        self._model = replace(self._model, scorer=scorer, head=head)
         self.report_ |= self._report(self.report_["held_out"]) | tally
         return self
 
@@ -302,12 +306,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         scorer = training.teach(self._new_scorer(), progress)
         prior = Prior(self.taxonomy_, scorer.columns, training.counts, length(training.inputs))
         fusion = Fusion.default(scorer, self.taxonomy_.depth)
-        return Model(self.taxonomy_, scorer, prior, fusion, None if self.flat else self.coherence)
-
-    def _learn_fusion(self, held_out: Sequence[HeldOut], training: Training) -> tuple[Fusion, dict[str, float]]:
-        if not held_out:
-            return Fusion.default(self._new_scorer(), self.taxonomy_.depth), {}
-        return learn_fusion(held_out, training, seed=self.seed, workers=self._workers)
+        return Model(scorer, Head(self.taxonomy_, prior, fusion, None if self.flat else self.coherence))
 
     def _learn_levels(
         self, true: csr_matrix[Any], scores: csr_matrix[Any]
@@ -360,7 +359,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             "cold_start_nodes": int((self.counts_[known_columns(self.scorer_)] == 0).sum()),
             "fusion": [
                 {"of": what, **row}
-                for what, calibration in zip(Fusion._fields, self._model.fusion, strict=True)
+                for what, calibration in zip(Fusion._fields, self._model.head.fusion, strict=True)
                 for row in calibration.report
             ],
             **self._default_point.report,
@@ -374,17 +373,17 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     @property
     def calibration_(self) -> Calibration:
         """From channels of the scorer's columns to probabilities."""
-        return self._model.fusion.columns
+        return self._model.head.fusion.columns
 
     @property
     def candidate_calibration_(self) -> Calibration:
         """From channels of single pairs outside the scorer's columns to probabilities."""
-        return self._model.fusion.pairs
+        return self._model.head.fusion.pairs
 
     @property
     def level_calibration_(self) -> LevelCalibration | None:
         """From coherent scores to calibrated ones; None: they are left as they are."""
-        return self._model.level_calibration
+        return self._model.head.level_calibration
 
     @property
     def thresholds_(self) -> Thresholds:
@@ -626,7 +625,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             self.candidate_calibration_,
             self.counts_,
             point.thresholds.by_node(self.taxonomy_) if point.decoder.cut else None,
-            lifted=self._model.coherence == "max",
+            lifted=self._model.head.coherence == "max",
         )
         return [
             explanations
@@ -743,7 +742,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             raise UsageError("a guarantee needs documents on which nothing was fitted: calibrate on others, before")
         inputs = self._read(X)
         true = self._labelled(inputs, y)
-        model = replace(model, level_calibration=None) if calibrate else model
+        if calibrate:
+            model = replace(model, head=replace(model.head, level_calibration=None))
         parts = [sparse_scores(batch.values) for batch in model.batches(inputs, self._workers)]
         if not parts or not true.nnz:
             raise DataError("no labelled documents to tune on")
@@ -751,7 +751,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         others = {} if calibrate else self.operating_points_
         if calibrate:
             levels, scores = self._learn_levels(true, scores)
-            model = replace(model, level_calibration=levels)
+            model = replace(model, head=replace(model.head, level_calibration=levels))
         if confidence is None:
             tuned = self._tuned(point, true, scores, goal=goal, search=search, per_level=per_level)
         else:
@@ -805,7 +805,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def _of(cls, fitted: Fitted) -> Self:
-        taxonomy = fitted.model.taxonomy
+        taxonomy = fitted.model.head.taxonomy
         classifier = cls(taxonomy=taxonomy, **fitted.settings)
         classifier.taxonomy_, classifier.classes_ = taxonomy, np.array(taxonomy.nodes, dtype=object)
         classifier._model, classifier.operating_points_ = fitted.model, fitted.points

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
@@ -15,7 +15,7 @@ from hclf.errors import UsageError
 from hclf.fusion import MIN_POSITIVES, Calibration, Sample, sample, sampling_rate, sparse_scores
 from hclf.inputs import Inputs, dense, in_threads, known, rows_of, take
 from hclf.labels import entries, pairs
-from hclf.model import Fusion, Model, batch_slices, leading_channels
+from hclf.model import Fusion, Head, Model, batch_slices, leading_channels
 from hclf.scorers import Scorer
 from hclf.scorers.base import Candidates, Mentions, Progress, Scored, mentions_for, silent
 from hclf.scorers.together import Together, channel_parts
@@ -64,32 +64,82 @@ class Training:
         return scorer.fit(self.inputs, self.Y, **about, **mentions_for(scorer.fit, self.mentions))
 
 
-class HeldOut(NamedTuple):
-    """A model, and the rows of documents that it has not learned from."""
+class Heard(NamedTuple):
+    """What a scorer says of some documents.
 
-    model: Model
+    Attributes:
+        rows: of the documents, among all.
+        scored: what it says.
+        borrowed: what it says of single pairs inside its columns, as if they lay outside; None: nothing.
+    """
+
     rows: Ints
+    scored: Scored
+    borrowed: Candidates | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Documents, and what a scorer says of them that has not learned from them.
+
+    Attributes:
+        rows: of the documents, among all.
+        head: makes scores of it.
+        heard: says it, batch by batch.
+    """
+
+    rows: Ints
+    head: Head
+    heard: Callable[[], Iterable[Heard]]
+
+
+def hold_out(model: Model, inputs: Inputs, rows: Ints, *, keep: bool, workers: int = 1) -> HeldOut:
+    """Return documents as a model hears them that has not learned from them.
+
+    Args:
+        model: its fusion is still to be learned.
+        inputs: all documents.
+        rows: of those held out.
+        keep: what the scorer says, not the scorer: better for few documents. Otherwise they are scored each time.
+        workers: threads.
+    """
+    scorer, taxonomy = model.scorer, model.head.taxonomy
+
+    def listen(part: slice) -> Heard:
+        scored = scorer.score(take(inputs, rows[part]))
+        borrowed = scorer.pairs_in_columns(scored) if isinstance(scorer, Together) else None
+        return Heard(rows[part], scored, borrowed)
+
+    def heard() -> Iterable[Heard]:
+        return in_threads(listen, batch_slices(taxonomy, len(rows)), workers)
+
+    if not keep:
+        return HeldOut(rows, model.head, heard)
+    kept = list(heard())
+    return HeldOut(rows, model.head, lambda: kept)
 
 
 def learn_fusion(
-    held_out: Sequence[HeldOut], training: Training, *, seed: int = 0, workers: int = 1
+    held_out: Sequence[HeldOut], training: Training, scorer: Scorer, seed: int = 0
 ) -> tuple[Fusion, dict[str, float]]:
     """Learn what the channels of a scorer are worth.
 
     Args:
-        held_out: at least one model, each with documents it has not seen.
+        held_out: documents that were held out; none: nothing is learned.
         training: all documents.
+        scorer: of the same kind, for the names of its channels.
         seed: of sampling and of the choice between scorers.
-        workers: threads.
 
     Returns:
         The fusion, and by level the share of held-out labels that were scored at all; {} if all nodes always are.
     """
-    scorer, depth = held_out[0].model.scorer, training.taxonomy.depth
-    samples = _Samples(training, sampling_rate(sum(len(rows) * len(model.levels) for model, rows in held_out)), seed)
-    for model, test in held_out:
-        for rows, scored in _scored(model, training.inputs, test, workers):
-            samples.add(model, rows, scored)
+    depth = training.taxonomy.depth
+    leading = leading_channels(scorer.channels)
+    pairs = sum(len(part.rows) * len(part.head.levels) for part in held_out)
+    samples = _Samples(training, leading, sampling_rate(pairs), seed)
+    for part in held_out:
+        for heard in part.heard():
+            samples.add(part.head, heard)
     fusion = Fusion.default(scorer, depth)
     if samples.of_columns:
         parts = channel_parts(scorer.channels)
@@ -109,33 +159,33 @@ class _Samples:
         asked, found: (levels,) true pairs, and those of them that were scored.
     """
 
-    def __init__(self, training: Training, rate: float, seed: int) -> None:
-        self.training, self.rate, self.rng = training, rate, np.random.default_rng(seed)
+    def __init__(self, training: Training, leading: Sequence[int], rate: float, seed: int) -> None:
+        self.training, self.leading = training, leading
+        self.rate, self.rng = rate, np.random.default_rng(seed)
         self.of_columns: list[Sample] = []
         self.of_pairs: list[Sample] = []
         self.borrowed: list[Sample] = []
         depth = training.taxonomy.depth
         self.asked, self.found = np.zeros(depth, dtype=np.int64), np.zeros(depth, dtype=np.int64)
 
-    def add(self, model: Model, rows: Ints, scored: Scored) -> None:
+    def add(self, head: Head, heard: Heard) -> None:
         """Take in what a scorer says of some documents it has not seen."""
+        rows, scored, borrowed = heard
         self.asked += self._by_level(self.training.taxonomy.levels[self.training.Y[rows].indices])
-        if len(model.scorer.columns):
-            self._add_columns(model, rows, scored)
+        if len(head.levels):
+            self._add_columns(head, rows, scored)
         if scored.candidates is not None:
             self.of_pairs.append(self._sample_of(scored.candidates, rows))
             self.found += self._by_level(self.of_pairs[-1].level[self.of_pairs[-1].truth])
-        if isinstance(model.scorer, Together):
-            self.borrowed.append(self._sample_of(model.scorer.pairs_in_columns(scored), rows))
+        if borrowed is not None:
+            self.borrowed.append(self._sample_of(borrowed, rows))
 
-    def _add_columns(self, model: Model, rows: Ints, scored: Scored) -> None:
-        columns, levels = model.scorer.columns, model.levels
+    def _add_columns(self, head: Head, rows: Ints, scored: Scored) -> None:
+        columns, levels = head.prior.columns, head.levels
         truth = dense(self.training.Y, rows, columns)
         spoken = known(self.training.unknown, rows, columns)
-        leading = leading_channels(model.scorer.channels)
-        self.of_columns.append(
-            sample(scored.channels, truth, spoken, levels, self.rate, self.rng, leading=leading, documents=rows)
-        )
+        options: dict[str, Any] = {"leading": self.leading, "documents": rows}
+        self.of_columns.append(sample(scored.channels, truth, spoken, levels, self.rate, self.rng, **options))
         self.found += self._by_level(levels[np.nonzero(truth)[1]])
 
     def _sample_of(self, candidates: Candidates, documents: Ints) -> Sample:
@@ -168,25 +218,18 @@ class _Samples:
         return np.bincount(levels - 1, minlength=self.training.taxonomy.depth).astype(np.int64)
 
 
-def _scored(model: Model, inputs: Inputs, rows: Ints, workers: int) -> Iterator[tuple[Ints, Scored]]:
-    def score(part: slice) -> tuple[Ints, Scored]:
-        return rows[part], model.scorer.score(take(inputs, rows[part]))
-
-    return in_threads(score, batch_slices(model.taxonomy, len(rows)), workers)
-
-
 def held_out_scores(
-    held_out: Sequence[HeldOut], training: Training, workers: int = 1
+    held_out: Sequence[HeldOut], fusion: Fusion, training: Training
 ) -> tuple[csr_matrix[Any], csr_matrix[Any]]:
     """Return truth and coherent scores of the held-out documents."""
     scores = [
-        sparse_scores(batch.values)
-        for model, rows in held_out
-        for batch in model.batches(take(training.inputs, rows), workers)
+        sparse_scores(replace(part.head, fusion=fusion).scores(heard.scored, slice(0, len(heard.rows))).values)
+        for part in held_out
+        for heard in part.heard()
     ]
     if not scores:
         return training.Y[:0], csr_matrix(training.Y[:0], dtype=np.float32)
-    return training.Y[np.concatenate([rows for _, rows in held_out])], csr_matrix(vstack(scores))
+    return training.Y[np.concatenate([part.rows for part in held_out])], csr_matrix(vstack(scores))
 
 
 def learn_levels(

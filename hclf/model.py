@@ -19,6 +19,7 @@ from hclf.calibration import LevelCalibration
 from hclf.fusion import Calibration, Prior
 from hclf.inputs import Inputs, in_threads, length
 from hclf.scorers import Scorer
+from hclf.scorers.base import Scored
 from hclf.scorers.together import channel_parts
 from hclf.taxonomy import CoherenceMethod, Taxonomy
 
@@ -55,37 +56,30 @@ class Fusion(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A fitted scorer with all that makes scores of what it says.
+class Head:
+    """What makes scores of what a scorer says.
 
     Attributes:
         taxonomy: of the columns of scores.
-        scorer: fitted.
         prior: of nodes that the scorer says nothing of.
         fusion: of its channels.
         coherence: how scores are made coherent; None: not at all.
         level_calibration: of coherent scores; None: they are left as they are.
-        width: columns of the feature matrices it was fitted on; None: it was fitted on texts.
-        one_label: whether every document has one most specific label.
     """
 
     taxonomy: Taxonomy
-    scorer: Scorer
     prior: Prior
     fusion: Fusion
     coherence: CoherenceMethod | None = "max"
     level_calibration: LevelCalibration | None = None
-    width: int | None = None
-    one_label: bool = False
 
     @property
     def levels(self) -> Ints:
         """The levels of the scorer's columns."""
-        return self.taxonomy.levels[self.scorer.columns]
+        return self.taxonomy.levels[self.prior.columns]
 
-    def score(self, inputs: Inputs, rows: slice) -> Scores:
+    def scores(self, scored: Scored, rows: slice) -> Scores:
         """Return the scores of one batch; `rows` says where it stands among all documents."""
-        scored = self.scorer.score(inputs)
         scores = self.prior.fill(self.fusion.columns.probabilities(scored.channels, self.levels))
         if scored.candidates is not None:
             of, columns, channels = scored.candidates
@@ -94,11 +88,31 @@ class Model:
         calibrated = coherent if self.level_calibration is None else self.level_calibration.apply(coherent)
         return Scores(rows, calibrated, scores, scored.listwise)
 
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A fitted scorer with all that belongs to it.
+
+    Attributes:
+        scorer: fitted.
+        head: makes scores of what it says.
+        width: columns of the feature matrices it was fitted on; None: it was fitted on texts.
+        one_label: whether every document has one most specific label.
+    """
+
+    scorer: Scorer
+    head: Head
+    width: int | None = None
+    one_label: bool = False
+
+    def score(self, inputs: Inputs, rows: slice) -> Scores:
+        """Return the scores of one batch; `rows` says where it stands among all documents."""
+        return self.head.scores(self.scorer.score(inputs), rows)
+
     def batches(self, inputs: Inputs, workers: int = 1) -> Iterator[Scores]:
         """Score documents batch by batch, in threads but in order: the one loop that everything runs on."""
-        return in_threads(
-            lambda rows: self.score(inputs[rows], rows), batch_slices(self.taxonomy, length(inputs)), workers
-        )
+        slices = batch_slices(self.head.taxonomy, length(inputs))
+        return in_threads(lambda rows: self.score(inputs[rows], rows), slices, workers)
 
 
 def batch_size(taxonomy: Taxonomy) -> int:

@@ -13,7 +13,7 @@ from hclf.bundle import Bundle, Part
 from hclf.calibration import LevelCalibration
 from hclf.errors import BundleError
 from hclf.fusion import Calibration, Prior
-from hclf.model import Fusion, Model
+from hclf.model import Fusion, Head, Model
 from hclf.operating import DEFAULT, OperatingPoint
 from hclf.scorers import scorer_from_state
 
@@ -45,9 +45,9 @@ def to_parts(fitted: Fitted, prefix: str = "") -> tuple[dict[str, Any], dict[str
     manifest = {
         "settings": fitted.settings,
         "operating_points": {name: point.to_dict() for name, point in fitted.points.items()},
-        "calibration": model.fusion.columns.to_dict(),
-        "candidate_calibration": model.fusion.pairs.to_dict(),
-        "level_calibration": model.level_calibration and model.level_calibration.to_dict(),
+        "calibration": model.head.fusion.columns.to_dict(),
+        "candidate_calibration": model.head.fusion.pairs.to_dict(),
+        "level_calibration": model.head.level_calibration and model.head.level_calibration.to_dict(),
         "features": model.width,
         "one_label": model.one_label,
         "report": fitted.report,
@@ -83,14 +83,13 @@ def _rebuilt(bundle: Bundle, manifest: Mapping[str, Any], prefix: str) -> Fitted
     levels = manifest["level_calibration"]
     config, arrays = bundle.parts[f"{prefix}{settings['scorer']}"]
     scorer = scorer_from_state(settings["scorer"], config, arrays)
-    model = Model(
+    head = Head(
         taxonomy,
-        scorer,
         Prior(taxonomy, scorer.columns, arrays["counts"], report["documents"]),
         fusion,
         coherence=None if settings["flat"] else settings["coherence"],
         level_calibration=levels and LevelCalibration.from_dict(taxonomy, levels),
-        width=None if manifest["features"] is None else int(manifest["features"]),
-        one_label=manifest["one_label"],
     )
+    width = None if manifest["features"] is None else int(manifest["features"])
+    model = Model(scorer, head, width, manifest["one_label"])
     return Fitted(settings, model, points, arrays["counts"], report)

@@ -330,7 +330,7 @@ def test_the_prior_knows_the_new_documents(pets: Sample) -> None:
     model = classifier(pets)
     model.partial_update(new.X, new.y)
     prior = Prior(model.taxonomy_, model.scorer_.columns, model.counts_, model.report_["documents"])
-    expected = replace(model._model, prior=prior)
+    expected = replace(model._model, head=replace(model._model.head, prior=prior))
     documents = [pets.X[0], ""]
     assert same(
         np.concatenate([batch.values for batch in expected.batches([{"text": t} for t in documents])]),
