@@ -51,6 +51,9 @@ def test_strong_words_side_by_side_become_one_span():
         ("oat milk. Bread", {"oat": 1, "milk": 1, "Bread": 1}, {"oat milk": 2, "Bread": 1}),  # a sentence ends
         ("oat\r\nmilk", {"oat": 1, "milk": 1}, {"oat": 1, "milk": 1}),
         ("code E11.9 here", {"E11": 2, "9": 0.1}, {"E11.9": 2.1}),  # parts of a word, weak or not
+        ("all-in-one pc", {"all": 1, "one": 1, "pc": 0.01}, {"all-in-one": 2}),
+        ("of 2,300, no", {"2": 1, "300": 0.01, "no": 1}, {"2,300": 1.01, "no": 1}),
+        ("oat,milk", {"oat": 1, "milk": 1}, {"oat": 1, "milk": 1}),
         ("I don't", {"don": 0.01, "t": 1}, {"don't": 1.01}),
         ("ro\u0308stig gut", {"ro": 1, "stig": 1, "gut": 0.01}, {"ro\u0308stig": 2}),  # ö in two characters
         ("e\u0301te\u0301", {"e": 1, "te": 1}, {"e\u0301te\u0301": 2}),

@@ -13,7 +13,9 @@ LEAST = 0.1  # log-odds: what adds less is no evidence
 WORTH_SHOWING = 0.1  # of the strongest span
 WORTH_JOINING = 0.25  # of the strongest word: weaker ones join a span only between two others
 BRIDGED = 1  # weak words between two strong ones
-INSIDE_WORDS = re.compile(r"\S{0,4}")  # stands inside words, codes and numbers: don't, E11.9, 2,300, all-in-one
+INSIDE_WORDS = re.compile(
+    r"[^\s,;|]{0,4}|(?<=\d),"
+)  # inside words, codes and numbers: don't, E11.9, all-in-one, 2,300
 BETWEEN_WORDS = re.compile(r"[^\w\r\n.,;:!?]{0,3}")  # stands between words of one span
 
 
