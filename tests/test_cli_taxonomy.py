@@ -8,7 +8,7 @@ import pytest
 
 from hclf import formats
 from hclf.cli import main, tree
-from hclf.taxonomy import Node, Taxonomy
+from hclf.taxonomy import Node, Rule, Taxonomy
 
 SHOP = """\
 hclf: 1
@@ -170,6 +170,57 @@ def test_show_one_node(run: Any) -> None:
     assert "unknown node 'lamp'; did you mean 'lamps'" in wrong.err
 
 
+def rule_lines(result: Result) -> list[str]:
+    return result.lines[result.lines.index("level     1") + 1 : -2]
+
+
+def test_show_one_node_cuts_long_rules(run: Any) -> None:
+    others = [f"n{i:03}" for i in range(955)]
+    rules = [
+        Rule("excludes", "a", tuple(others), note="none\nof these", source="excludes1 note"),
+        Rule("requires", "a", ("n007",), "hard", optional=True),
+        Rule("at_most", "a", k=3),
+    ]
+    formats.write(Taxonomy(["a", *others], rules=rules), "many.yaml")
+    assert rule_lines(run("show", "many.yaml", "--node", "a")) == [
+        "excludes  n000, n001, n002, n003, n004, … and 950 more",
+        '          excludes1 note: "none of these"',
+        "requires  n007",
+        "          hard, optional",
+        "at_most   3",
+        "",
+    ]
+
+
+def test_show_one_node_cuts_many_rules(run: Any) -> None:
+    rules = [Rule("excludes", "a", (f"n{i:02}",)) for i in range(20)]
+    formats.write(Taxonomy(["a", *(f"n{i:02}" for i in range(20))], rules=rules), "many.yaml")
+    found = rule_lines(run("show", "many.yaml", "--node", "a"))
+    assert found[0] == "excludes  n00"
+    assert found[-3:] == ["excludes  n11", "          … 8 more rules here", ""]
+
+
+def test_show_one_node_tells_the_rules_of_its_ancestors(run: Any) -> None:
+    nodes = [Node("top", {"": "The top"}), "mid", "low", "x"]
+    rules = [
+        Rule("excludes", "top", ("x",), note="no x", source="a note"),
+        Rule("excludes", "mid", ("x",), scope="node"),
+        Rule("requires", "mid", ("x",), "hard"),
+        Rule("code_first", "low", ("x",)),
+    ]
+    t = Taxonomy(nodes, [("top", "mid"), ("mid", "low")], rules=rules)
+    formats.write(t, "chain.yaml")
+    assert run("show", "chain.yaml", "--node", "low").lines[-9:-2] == [
+        "lies under  The top > mid",
+        "code_first  x",
+        "requires    x",
+        "            from mid, hard",
+        "excludes    x",
+        '            from top (The top), a note: "no x"',
+        "",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -298,6 +349,85 @@ def test_convert_refuses_what_would_not_read_back(run: Any) -> None:
     assert result.code == 1
     assert "an id with '|' cannot be written in this format" in result.err
     assert not Path("pipe.tsv").exists()
+
+
+# -- options of readers ----------------------------------------------------------------------------------------
+
+CLAML = """<ClaML version="2.0.0"><Title name="robots">Robots</Title>
+<Modifier code="M"/><ModifierClass modifier="M" code=".1"/><Modifier code="N"/><ModifierClass modifier="N" code=".2"/>
+<Class code="A01" kind="category"><ModifiedBy code="M"/></Class>
+<Class code="A02" kind="category"><ModifiedBy code="N"/></Class></ClaML>"""
+OBO = """format-version: 1.4
+
+[Term]
+id: R:1
+
+[Term]
+id: R:2
+relationship: part_of R:1
+
+[Term]
+id: R:3
+is_obsolete: true
+"""
+SKOS = """@prefix skos: <http://www.w3.org/2004/02/skos/core#> .
+@prefix owl: <http://www.w3.org/2002/07/owl#> .
+<http://x/one> a skos:ConceptScheme . <http://x/two> a skos:ConceptScheme .
+<http://x/c1> a skos:Concept ; skos:inScheme <http://x/one> ; skos:notation "1" .
+<http://x/c2> a skos:Concept ; skos:inScheme <http://x/two> ; skos:notation "2" .
+<http://x/c3> a skos:Concept ; skos:inScheme <http://x/one> ; skos:notation "3" ; owl:deprecated true .
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "nodes"),
+    [
+        ("b.xml", "", "A01 A02 A01.1 A02.2"),
+        ("b.xml", "--modifiers none", "A01 A02"),
+        ("b.xml", "--modifiers N", "A01 A02 A02.2"),
+        ("b.xml", "--modifiers M,N", "A01 A02 A01.1 A02.2"),
+        ("b.obo", "", "R:1 R:2"),
+        ("b.obo", "--relations part_of --obsolete", "R:1 R:3 R:2"),
+        ("b.ttl", "", "1 2"),
+        ("b.ttl", "--scheme one", "1"),
+        ("b.ttl", "--ids name --obsolete", "c1 c2 c3"),
+        ("b.ttl", "--ids iri --scheme two", "http://x/c2"),
+    ],
+)
+def test_options_of_readers(run: Any, name: str, options: str, nodes: str) -> None:
+    if name.endswith("ttl"):
+        pytest.importorskip("rdflib")
+    Path("b.xml").write_text(CLAML)
+    Path("b.obo").write_text(OBO)
+    Path("b.ttl").write_text(SKOS)
+    given = options.split()
+    assert run("convert", name, "out.yaml", *given).code == 0
+    assert formats.read("out.yaml").nodes == tuple(nodes.split())
+    count = len(nodes.split())
+    assert run("validate", name, *given).lines[-1].startswith(f"{name}: {count} node")
+    assert json.loads(run("stats", name, "--json", *given).out)["nodes"] == count
+    assert f"{count} node" in run("show", name, *given).lines[0]
+
+
+@pytest.mark.parametrize("command", ["validate", "show", "stats"])
+def test_options_that_do_not_fit_the_format_take_one_line(run: Any, command: str) -> None:
+    Path("b.obo").write_text(OBO)
+    for source, option, message in (
+        ("shop.yaml", "--obsolete", "format 'yaml' has no option 'obsolete'"),
+        ("b.obo", "--scheme=x", "format 'obo' has no option 'scheme'"),
+        ("b.obo", "--modifiers=none", "format 'obo' has no option 'modifiers'"),
+        ("shop.yaml", "--relations=part_of", "format 'yaml' has no option 'relations'"),
+    ):
+        result = run(command, source, option)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+        assert message in result.err
+
+
+def test_ids_of_another_kind_take_one_line(run: Any) -> None:
+    Path("b.ttl").write_text(SKOS)
+    result = run("show", "b.ttl", "--ids", "label")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "ids must be one of auto, notation, name, iri, not 'label'" in result.err
 
 
 # -- schema ----------------------------------------------------------------------------------------------------

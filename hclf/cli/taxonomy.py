@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,22 +15,41 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from hclf.errors import Fault
-    from hclf.taxonomy import Node, Taxonomy
+    from hclf.taxonomy import Node, Rule, Taxonomy
 
 BAR, WIDE = 20, 10_000
+SHOWN_OTHERS, SHOWN_RULES = 5, 12
 app = typer.Typer(name="taxonomy", help="Check, look at and convert taxonomies.", no_args_is_help=True)
 
 Source = Annotated[str, typer.Argument(metavar="TAXONOMY", help="A file, or the name of a shipped taxonomy.")]
 Format = Annotated[str | None, typer.Option("--format", help="Format of the file, if its name does not tell.")]
 Levels = Annotated[str, typer.Option("--levels", help="Columns of a table that are the levels, joined by commas.")]
 Order = Annotated[str, typer.Option("--order", help="Order file of ICD-10-CM; by default the one beside the list.")]
+Modifiers = Annotated[
+    str,
+    typer.Option(
+        "--modifiers", metavar="A,B|none", help="Modifiers of ClaML to make codes of; all, if not said, or none."
+    ),
+]
+Relations = Annotated[
+    str, typer.Option("--relations", help="Relationships of OBO that lead to parents, too, such as part_of.")
+]
+Scheme = Annotated[str, typer.Option("--scheme", help="The one concept scheme to read of a SKOS file.")]
+Ids = Annotated[
+    str, typer.Option("--ids", metavar="notation|name|iri", help="What of a SKOS concept becomes the id of its node.")
+]
+Obsolete = Annotated[
+    bool, typer.Option("--obsolete", help="Keep what OBO or SKOS call obsolete, as nodes that cannot be assigned.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def _options(levels: str, order: str = "", separator: str = "") -> dict[str, Any]:
-    """Return the reader options that were given."""
-    given = {"levels": levels, "order": order, "separator": separator}
-    return {key: value for key, value in given.items() if value}
+def _options(**given: str | bool) -> dict[str, Any]:
+    """Return the reader options that were given, as `hclf.formats.read` takes them."""
+    options: dict[str, Any] = {key: value for key, value in given.items() if value}
+    if options.get("modifiers") == "none":
+        options["modifiers"] = False
+    return options
 
 
 def _counted(number: int, word: str) -> str:
@@ -46,6 +65,11 @@ def validate(
     format: Format = None,
     levels: Levels = "",
     order: Order = "",
+    modifiers: Modifiers = "",
+    relations: Relations = "",
+    scheme: Scheme = "",
+    ids: Ids = "",
+    obsolete: Obsolete = False,
     strict: Annotated[bool, typer.Option("--strict", help="Take warnings for errors.")] = False,
     json: Json = False,
 ) -> None:
@@ -53,10 +77,19 @@ def validate(
     from hclf import formats
     from hclf.registry import find
 
+    options = _options(
+        levels=levels,
+        order=order,
+        modifiers=modifiers,
+        relations=relations,
+        scheme=scheme,
+        ids=ids,
+        obsolete=obsolete,
+    )
     files = [find(path) for path in paths]
     results = []
     for file in files:
-        taxonomy, faults = formats.check(file, format, **_options(levels, order))
+        taxonomy, faults = formats.check(file, format, **options)
         results.append((file, taxonomy, faults))
         if not json:
             _print_faults(file, taxonomy, faults)
@@ -110,6 +143,11 @@ def show(
     format: Format = None,
     levels: Levels = "",
     order: Order = "",
+    modifiers: Modifiers = "",
+    relations: Relations = "",
+    scheme: Scheme = "",
+    ids: Ids = "",
+    obsolete: Obsolete = False,
 ) -> None:
     """Draw a taxonomy as a tree: as much of it as fits, or one part, or what matches a search."""
     from hclf.errors import UsageError
@@ -117,7 +155,16 @@ def show(
 
     if search and node:
         raise UsageError("--search and --node exclude each other")
-    taxonomy = load_taxonomy(source, format=format, **_options(levels, order))
+    options = _options(
+        levels=levels,
+        order=order,
+        modifiers=modifiers,
+        relations=relations,
+        scheme=scheme,
+        ids=ids,
+        obsolete=obsolete,
+    )
+    taxonomy = load_taxonomy(source, format=format, **options)
     if search:
         _show_search(taxonomy, search, max)
     else:
@@ -184,8 +231,39 @@ def _card_rows(taxonomy: Taxonomy, entry: Node) -> list[tuple[str, str]]:
     if entry.valid_from or entry.valid_to:
         rows.append(("valid", f"{entry.valid_from or '…'} to {entry.valid_to or '…'}"))
     rows += _some([(key, str(value)) for key, value in entry.meta.items()])
-    rows += [(r.type, ", ".join(r.others) or str(r.k)) for r in taxonomy.rules if r.node == entry.id]
+    return rows + _rule_rows(taxonomy, entry.id)
+
+
+def _rule_rows(taxonomy: Taxonomy, node: str) -> list[tuple[str, str]]:
+    """Return what the rules of a node say, then those of its ancestors that hold for it, the nearest first."""
+    from hclf.rules import RuleBook
+
+    own = [rule for rule in taxonomy.rules if rule.node == node]
+    above = [rule for rule in RuleBook(taxonomy).about(node) if rule.node != node] if taxonomy.rules else []
+    rows: list[tuple[str, str]] = []
+    for rules, where in ((own, "here"), (above, "from above")):
+        for rule in rules[:SHOWN_RULES]:
+            rows.append((rule.type, _first_few(rule.others) or str(rule.k)))
+            if told := _told(taxonomy, rule, inherited=rule.node != node):
+                rows.append(("", told))
+        if len(rules) > SHOWN_RULES:
+            rows.append(("", f"… {_counted(len(rules) - SHOWN_RULES, 'more rule')} {where}"))
     return rows
+
+
+def _first_few(nodes: Sequence[str]) -> str:
+    more = len(nodes) - SHOWN_OTHERS
+    return ", ".join(nodes[:SHOWN_OTHERS]) + (f", … and {more:,} more" if more > 0 else "")
+
+
+def _told(taxonomy: Taxonomy, rule: Rule, *, inherited: bool) -> str:
+    """Return where a rule comes from, how strict it is, and its text."""
+    place = f"from {rule.node}" if inherited else ""
+    if inherited and (name := taxonomy[rule.node].name) != rule.node:
+        place = f"{place} ({name})"
+    said = [place, rule.strength * (rule.strength == "hard"), "optional" * rule.optional, rule.source]
+    note = f'"{" ".join(rule.note.split())}"' if rule.note else ""
+    return ": ".join(filter(None, [", ".join(filter(None, said)), note]))
 
 
 def _by_language(label: str, texts: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -255,11 +333,31 @@ def _rank(wanted: str, text: str) -> int:
 
 
 @app.command()
-def stats(source: Source, format: Format = None, levels: Levels = "", order: Order = "", json: Json = False) -> None:
+def stats(
+    source: Source,
+    format: Format = None,
+    levels: Levels = "",
+    order: Order = "",
+    modifiers: Modifiers = "",
+    relations: Relations = "",
+    scheme: Scheme = "",
+    ids: Ids = "",
+    obsolete: Obsolete = False,
+    json: Json = False,
+) -> None:
     """Count nodes by level, leaves, several parents, synonyms, languages and fan-out."""
     from hclf.registry import load_taxonomy
 
-    found = _statistics(load_taxonomy(source, format=format, **_options(levels, order)))
+    options = _options(
+        levels=levels,
+        order=order,
+        modifiers=modifiers,
+        relations=relations,
+        scheme=scheme,
+        ids=ids,
+        obsolete=obsolete,
+    )
+    found = _statistics(load_taxonomy(source, format=format, **options))
     if json:
         print_json(found)
     else:
@@ -368,6 +466,11 @@ def convert(
     levels: Levels = "",
     order: Order = "",
     separator: Annotated[str, typer.Option("--separator", help="What stands between names of a path.")] = "",
+    modifiers: Modifiers = "",
+    relations: Relations = "",
+    scheme: Scheme = "",
+    ids: Ids = "",
+    obsolete: Obsolete = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.")] = False,
 ) -> None:
     """Write a taxonomy in another format, and say what that format could not keep."""
@@ -375,7 +478,17 @@ def convert(
     from hclf.registry import load_taxonomy
 
     guard_output(target, force)
-    taxonomy = load_taxonomy(source, format=from_, **_options(levels, order, separator))
+    options = _options(
+        levels=levels,
+        order=order,
+        separator=separator,
+        modifiers=modifiers,
+        relations=relations,
+        scheme=scheme,
+        ids=ids,
+        obsolete=obsolete,
+    )
+    taxonomy = load_taxonomy(source, format=from_, **options)
     lost = _convert_and_compare(
         taxonomy, target, to or formats.by_suffix(target) or ("yaml" if target == "-" else None)
     )
@@ -451,7 +564,7 @@ def add_phrases(
     if json and output == "-":
         raise UsageError("--json prints to standard output; write the taxonomy to a file (-o)")
     guard_output(output, force)
-    taxonomy = load_taxonomy(source, format=format, **_options(levels, order))
+    taxonomy = load_taxonomy(source, format=format, **_options(levels=levels, order=order))
     tally = phrases.Tally()
     neoplasms = next((file for file in files if not kind and phrases.sniff(file) == "neoplasms"), None)
     options: dict[str, Any] = {
