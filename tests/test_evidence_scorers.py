@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from hclf.evidence import Batch, Explainer, Question
+from hclf.fusion import Calibration
 from hclf.labels import label_matrix
-from hclf.scorers.base import Contribution
+from hclf.scorers.base import Candidates, Contribution, Scored
 from hclf.scorers.linear import LinearScorer
 from hclf.scorers.matching import log_scaled
+from hclf.scorers.together import Together
 
 WORDS = ["oak", "OAK", "fern", "forest", "damp", "moss", "slate", "roof", "grey", "marble", "don't", "E11.9"]
 WORDS += ["é", "o\u0308l", "İstanbul", "😀", "☃", "--", ",", "\r\n", "\u00a0"]
@@ -160,3 +163,71 @@ def test_a_candidate_with_no_more_than_its_equal_share_has_no_evidence():
     scorer, taxonomy = two_fields(matching=True), garden()
     [found] = scorer.evidence([{"title": "zebra"}], np.array([0]), np.array([taxonomy.index("marble")]))
     assert found == []
+
+
+# -- several scorers ---------------------------------------------------------------------------------------------
+
+
+class Names:
+    """A scorer of pairs: nodes whose ids a text says."""
+
+    name = "names"
+    channels: tuple[str, ...] = ()
+    candidate_channels = ("said",)
+    columns = np.zeros(0, dtype=np.int64)
+
+    def fit(self, inputs: Any, Y: Any, *, taxonomy: Any, unknown: Any = None, progress: Any = None) -> Any:
+        self.nodes, self.known = taxonomy.nodes, np.arange(len(taxonomy))
+        return self
+
+    def score(self, inputs: Any) -> Scored:
+        said = [
+            (row, j) for row, fields in enumerate(inputs) for j, n in enumerate(self.nodes) if n in fields["title"]
+        ]
+        rows, columns = np.array(said, dtype=np.int64).reshape(-1, 2).T
+        none = np.zeros((0, len(inputs), 0), dtype=np.float32)
+        return Scored(none, Candidates(rows, columns, np.ones((1, len(rows)), dtype=np.float32)))
+
+    def evidence(self, inputs: Any, rows: Any, columns: Any) -> list[list[Contribution]]:
+        found: list[list[Contribution]] = [[] for _ in rows]
+        for i, (row, j) in enumerate(zip(rows, columns, strict=True)):
+            at = inputs[row]["title"].find(self.nodes[j])
+            if at >= 0:
+                found[i].append(Contribution("names", "title", at, at + len(self.nodes[j]), 1.0, "its id"))
+        return found
+
+
+def test_scorers_together_are_weighed_by_their_own_channels():
+    sample = garden_sample(garden())
+    taxonomy = sample.taxonomy
+    inputs = [{"title": text} for text in sample.X]
+    both = Together({"linear": LinearScorer(matching=False, n_jobs=1), "names": Names()})
+    both.fit(inputs, label_matrix(taxonomy, sample.y), taxonomy=taxonomy)
+    weights = {"linear.margin": 2.0, "names.said": 3.0}
+    of_columns = np.tile([weights.get(channel, 0.0) for channel in both.channels], (taxonomy.depth, 1))
+    of_pairs = np.tile([7.0 * (channel == "names.said") for channel in both.candidate_channels], (taxonomy.depth, 1))
+    levels = np.zeros(taxonomy.depth)
+    explainer = Explainer(
+        taxonomy,
+        both,
+        Calibration(of_columns, levels),
+        Calibration(of_pairs, levels),
+        np.ones(len(taxonomy), dtype=np.int64),
+        None,
+        lifted=True,
+    )
+    text = "grey slate beside moss"
+    scores = np.full((1, len(taxonomy)), 0.1, dtype=np.float32)
+    batch = Batch([{"title": text}], scores, scores, label_matrix(taxonomy, [[]]))
+    slate, moss = explainer.explain(batch, Question.about(taxonomy, ["slate", "moss"], top=20))[0][::-1]
+    assert (slate.node, moss.node) == ("slate", "moss")
+    assert {(s.source, text[s.start : s.end], s.value, s.why) for s in moss.spans} == {
+        ("names", "moss", 7.0, "its id")
+    }
+    assert ("names", "slate", 3.0, "its id") in {
+        (s.source, text[s.start : s.end], s.value, s.why) for s in slate.spans
+    }
+    column = np.array([taxonomy.index("slate")])
+    alone = both.parts["linear"].evidence([{"title": text}], np.array([0]), column)[0]
+    every = sum(s.value for s in (*slate.spans, *slate.against)) + slate.rest
+    assert every == pytest.approx(2 * total(alone, "linear") + 3, abs=1e-5)
