@@ -19,7 +19,7 @@ from hclf.labels import label_matrix
 from hclf.scorers import matching
 from hclf.scorers.features import ROW_NORM
 from hclf.scorers.linear import PATH_WORDS, LinearScorer, node_texts
-from hclf.scorers.matching import MOST_WORDS, UNTAUGHT, WORD_SCALE, Matcher, Matches, log_scaled
+from hclf.scorers.matching import FIRST_LOOK, MOST_WORDS, UNTAUGHT, WORD_SCALE, Matcher, Matches, log_scaled
 from hclf.scorers.phrases import FEATURES, MOST_PHRASES, PHRASE_WORDS, TELLING, Index, Outline, Pairs, Phrases
 from hclf.taxonomy import Node, Taxonomy
 
@@ -262,6 +262,7 @@ def random_matcher(case: Case, seed: int) -> Matcher:
     matcher.words = rng.normal(size=(3, WIDTH)).astype(np.float32)
     matcher.swaps = np.sort(rng.choice(WIDTH**2, 40, replace=False)).astype(np.int64)
     matcher.swap_weights = rng.normal(size=40).astype(np.float32)
+    matcher.second = FIRST_LOOK
     return matcher
 
 
@@ -528,6 +529,76 @@ def test_a_saved_matcher_matches_bit_for_bit_the_same(taught: LinearScorer, tmp_
     assert identical(match(whole, some_texts()), expected)
     for name, array in taught.matcher.get_state().items():
         assert again.get_state()[name].tobytes() == array.tobytes()
+
+
+# -- the second look ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def looked_twice(nomenclature: Taxonomy, monkeypatch: pytest.MonkeyPatch) -> LinearScorer:
+    """A scorer whose matcher also learned how candidates stand among each other."""
+    monkeypatch.setattr(matching, "SECOND_LOOK", 100)
+    return scorer_of(nomenclature, *notes(range(TAUGHT)))
+
+
+def test_a_second_look_needs_enough_documents(taught: LinearScorer, looked_twice: LinearScorer) -> None:
+    assert taught.matcher is not None
+    assert looked_twice.matcher is not None
+    assert np.array_equal(taught.matcher.second, FIRST_LOOK)
+    assert not np.array_equal(looked_twice.matcher.second, FIRST_LOOK)
+    assert np.isfinite(looked_twice.matcher.second).all()
+    for name in ("weights", "words", "swap_weights"):  # what words say is the same
+        assert np.array_equal(getattr(taught.matcher, name), getattr(looked_twice.matcher, name))
+
+
+def test_how_candidates_compare_is_learned_from_documents_that_no_word_was_learned_from(
+    nomenclature: Taxonomy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, set[tuple[int, ...]]]] = []
+    for own in (Matcher._learn_words, Matcher._learn_standings):
+        step = own.__name__
+
+        def watched(
+            self: Matcher,
+            index: Index,
+            W: csr_matrix,
+            *rest: Any,
+            step: str = step,
+            own: Any = own,
+        ) -> Any:
+            seen.append((step, {tuple(W[i].indices.tolist()) for i in range(W.shape[0])}))
+            return own(self, index, W, *rest)
+
+        monkeypatch.setattr(Matcher, step, watched)
+    monkeypatch.setattr(matching, "SECOND_LOOK", 100)
+    scorer_of(nomenclature, *notes(range(TAUGHT)))
+    assert [step for step, _ in seen] == ["_learn_words", "_learn_standings", "_learn_words"]
+    (_, first), (_, second), (_, every) = seen
+    assert first.isdisjoint(second)
+    assert first | second == every
+
+
+def test_a_second_look_does_not_depend_on_the_batch(looked_twice: LinearScorer) -> None:
+    texts = some_texts()
+    together = match(looked_twice, texts)
+    for i in range(len(texts)):
+        assert identical(match(looked_twice, texts[i : i + 1]), rows_of(together, i))
+
+
+def test_a_second_look_is_saved(looked_twice: LinearScorer) -> None:
+    whole = LinearScorer.from_state(*looked_twice.get_state())
+    assert identical(match(whole, some_texts()), match(looked_twice, some_texts()))
+
+
+def test_a_second_look_finds_no_fewer_right_nodes(
+    nomenclature: Taxonomy, taught: LinearScorer, looked_twice: LinearScorer
+) -> None:
+    texts, labels = notes(NEW)
+    right = [
+        sum(leaf == own[0] for leaf, own in zip(best_leaves(nomenclature, found, len(texts)), labels, strict=True))
+        for found in (match(taught, texts), match(looked_twice, texts))
+    ]
+    assert right[1] >= right[0]
 
 
 # -- phrases -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 One model a node needs documents of that node. What a word found, a word missing or one word in place of another says
 can be learned from all nodes together (learning to rank; the loss is ListNet's top-one cross entropy, Cao et al.
-2007) and holds for nodes never seen: "NOS" stands for "unspecified", "left" for "right" never does.
+2007) and holds for nodes never seen: "NOS" stands for "unspecified", "left" for "right" never does. A second look
+sets the candidates of a document against each other (`hclf.scorers.rivals`).
 
 A document is the different ones among its first `MOST_WORDS` words; what it is compared with, see
 `hclf.scorers.phrases`.
@@ -10,6 +11,7 @@ A document is the different ones among its first `MOST_WORDS` words; what it is 
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -20,6 +22,7 @@ from scipy.sparse import csr_matrix
 from hclf.labels import entries, most_specific, pairs
 from hclf.scorers.packing import Arrays, packed, unpacked
 from hclf.scorers.phrases import FEATURES, Index, Outline, Pairs, Phrases, Table
+from hclf.scorers.rivals import STANDINGS, Candidates, corrected, standings
 from hclf.scorers.training import Rows
 from hclf.taxonomy import Taxonomy, run_starts
 
@@ -27,6 +30,7 @@ Ints = NDArray[Any]
 Floats = NDArray[np.float32]
 
 UNTAUGHT = (1.0, 2.0, 3.0, 3.0, 3.0, 6.0, 0.2, 1.0, 0.4)  # of the features, where there is too little to learn from
+FIRST_LOOK: Floats = np.eye(1, len(STANDINGS), dtype=np.float32)[0]  # weights of standings: the logits as they are
 MOST_WORDS = 48  # of a document
 LISTED = 100  # phrases, and nodes by centroid, that are ranked for a document
 LISTED_TO_LEARN = 40
@@ -34,8 +38,12 @@ QUERIES = (100, 20_000)  # fewest and most documents that weights are learned fr
 LEARN_SHARE = 0.4  # of the documents, at most: their words are looked for in the phrases of the others
 FEWEST_PAIRS = 20  # pairs of a document and a candidate that a weight is learned from
 FEWEST_SWAPS = 4  # times a pair of words must stand for each other to be learned
-PENALTY = 2e-4  # of squared word weights
+PENALTY, EVEN = 2e-4, 1e-5  # of squared word weights, of others
+LEAST_SPREAD = 1e-6  # standard deviation of a standing that is learned from
 WORD_SCALE = 0.1
+SECOND_LOOK = 5_000  # queries from which on candidates are also set against each other; of fewer, half is too little
+FOREMOST = 50  # candidates of a query that this is learned from
+STEP = 2_000  # queries whose candidates are held at once meanwhile
 RESOLUTION = 1e-4  # probability from which the log-scaled channel tells differences
 
 
@@ -82,6 +90,7 @@ class Matcher:
         self.idf = (np.log((1 + total) / (1 + counts)) + 1).astype(np.float32)
         self.weights = np.array(UNTAUGHT, dtype=np.float32)
         self.words = np.zeros((3, self.width), dtype=np.float32)
+        self.second = FIRST_LOOK
         self.swaps, self.swap_weights = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         specific = most_specific(taxonomy, rows.Y)
         asked = self._queries(rows, specific)
@@ -119,6 +128,32 @@ class Matcher:
         return np.sort(np.random.default_rng(self.seed).permutation(found)[:most])
 
     def _learn(self, index: Index, W: csr_matrix[Any], X: csr_matrix[Any], specific: csr_matrix[Any]) -> None:
+        """Learn what words say from all queries; and how candidates compare from half, by the words of the others."""
+        if W.shape[0] >= SECOND_LOOK:
+            other = copy(self)
+            other._learn_words(index, W[::2], X[::2], specific[::2])
+            self.second = other._learn_standings(index, W[1::2], X[1::2], specific[1::2])
+        self._learn_words(index, W, X, specific)
+
+    def _learn_standings(
+        self, index: Index, W: csr_matrix[Any], X: csr_matrix[Any], specific: csr_matrix[Any]
+    ) -> Floats:
+        """Return weights of standings, from documents that no word was learned from."""
+        rows, truths, values = [], [], []
+        for start in range(0, W.shape[0], STEP):
+            part = slice(start, start + STEP)
+            found = index.pairs(W[part], X[part], LISTED)
+            logits, parts = self._first_look(found)
+            truth = entries(specific[part], found.rows, found.columns)
+            foremost = _foremost(logits, found.rows)
+            answered = np.isin(np.arange(STEP), found.rows[truth & foremost])
+            keep = np.flatnonzero(foremost & answered[found.rows])
+            values.append(standings(Candidates.of(found, logits, parts), index)[:, keep].T)
+            rows.append(found.rows[keep] + start)
+            truths.append(truth[keep])
+        return _compared(np.concatenate(values), np.concatenate(rows), np.concatenate(truths))
+
+    def _learn_words(self, index: Index, W: csr_matrix[Any], X: csr_matrix[Any], specific: csr_matrix[Any]) -> None:
         found = index.pairs(W, X, LISTED_TO_LEARN)
         truth = entries(specific, found.rows, found.columns)
         answered = np.zeros(W.shape[0], dtype=bool)
@@ -133,7 +168,9 @@ class Matcher:
             return
         seen = csr_matrix(design[keep][:, active], dtype=np.float64)
         weights = np.zeros(design.shape[1], dtype=np.float32)
-        weights[active] = _listwise(seen, found.rows[keep], truth[keep], len(FEATURES))
+        is_feature = active < len(FEATURES)
+        ridge = np.where(is_feature, EVEN, PENALTY)
+        weights[active] = _listwise(seen, found.rows[keep], truth[keep], ridge, is_feature, is_feature.sum())
         bounds = np.cumsum([len(FEATURES), 3 * self.width])
         self.weights, words, self.swap_weights = np.split(weights, bounds)
         self.words = words.reshape(3, self.width)
@@ -174,13 +211,26 @@ class Matcher:
         return Matches(rows, columns, np.minimum(summed.data, 1).astype(np.float32), *values)
 
     def _logits(self, found: Pairs) -> Floats:
+        """Return the logits of candidates: by words, and corrected by how they stand among each other."""
+        logits, parts = self._first_look(found)
+        if np.array_equal(self.second, FIRST_LOOK):
+            return logits
+        return corrected(standings(Candidates.of(found, logits, parts), self.index), self.second)
+
+    def _first_look(self, found: Pairs) -> tuple[Floats, Floats]:
+        """Return the logits by words alone, and what matched, missing, context and swapped words add: (4, pairs)."""
         n = len(found.rows)
-        logits: Floats = found.features @ self.weights
-        for weights, (pair, word) in zip(self.words, found.words, strict=True):
-            logits += np.bincount(pair, weights[word] * self.idf[word] * WORD_SCALE, minlength=n).astype(np.float32)
+        added = [
+            np.bincount(pair, weights[word] * self.idf[word] * WORD_SCALE, minlength=n)
+            for weights, (pair, word) in zip(self.words, found.words, strict=True)
+        ]
         pair, place = self._known_swaps(found)
-        logits += np.bincount(pair, self.swap_weights[place], minlength=n).astype(np.float32)
-        return logits
+        added.append(np.bincount(pair, self.swap_weights[place], minlength=n))
+        parts = np.array(added, dtype=np.float32)
+        logits: Floats = found.features @ self.weights
+        for part in parts:
+            logits += part
+        return logits, parts
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that `from_state` builds an equal matcher from; centroids are the scorer's."""
@@ -188,6 +238,7 @@ class Matcher:
         return {
             "idf": self.idf,
             "weights": self.weights,
+            "second": self.second,
             "words": self.words,
             "swaps": self.swaps,
             "swap_weights": self.swap_weights,
@@ -204,6 +255,7 @@ class Matcher:
         """Build from what `get_state` returned, and the scorer's centroids."""
         matcher = cls()
         matcher.idf, matcher.weights, matcher.words = arrays["idf"], arrays["weights"], arrays["words"]
+        matcher.second = arrays["second"]
         matcher.swaps, matcher.swap_weights = arrays["swaps"], arrays["swap_weights"]
         words, ancestors = (unpacked(name, arrays).astype(np.float32) for name in ("phrases", "ancestors"))
         outline = Outline(ancestors, arrays["above"], arrays["leaf"])
@@ -227,17 +279,51 @@ def _softmax(logits: Floats, rows: Ints, n: int) -> NDArray[np.float64]:
     return probability
 
 
-def _listwise(design: csr_matrix[Any], rows: Ints, truth: NDArray[np.bool_], features: int) -> NDArray[np.float64]:
+def _foremost(logits: Floats, rows: Ints) -> NDArray[np.bool_]:
+    """Mark the candidates with the highest logits of each row, as many as `FOREMOST`."""
+    order = np.lexsort((-logits, rows))
+    first = np.zeros(len(order), dtype=bool)
+    first[order] = np.arange(len(order)) - np.searchsorted(rows, rows) < FOREMOST
+    return first
+
+
+def _compared(values: Floats, rows: Ints, truth: NDArray[np.bool_]) -> Floats:
+    """Return weights of standings (pairs, STANDINGS); what does not tell candidates apart gets none."""
+    if not truth.any():
+        return FIRST_LOOK
+    spread = values.std(axis=0, dtype=np.float64)
+    telling = np.flatnonzero(spread > LEAST_SPREAD)
+    scale = spread[telling]
+    first = FIRST_LOOK[telling] * scale
+    design = values[:, telling].astype(np.float64) / scale
+    weights = np.zeros(len(spread))
+    weights[telling] = _listwise(design, rows, truth, np.full(len(telling), EVEN), first) / scale
+    return weights.astype(np.float32)
+
+
+def _listwise(
+    design: Any,
+    rows: Ints,
+    truth: NDArray[np.bool_],
+    ridge: NDArray[np.float64],
+    first: NDArray[Any],
+    rising: int = 0,
+) -> NDArray[np.float64]:
     """Return weights of the design's columns: cross entropy of a softmax over the candidates of each row.
 
-    The first `features` weights are not negative. Several true candidates of a row share its probability.
+    Several true candidates of a row share its probability.
+
+    Args:
+        design: (pairs, weights), sparse or dense.
+        rows, truth: of the pairs.
+        ridge: of each squared weight.
+        first: the weights to start from.
+        rising: how many weights, the first ones, are not negative.
     """
     start = run_starts(rows)
     starts, group = np.flatnonzero(start), np.cumsum(start) - 1
     target = truth / np.add.reduceat(truth.astype(float), starts)[group]
-    ridge = np.full(design.shape[1], PENALTY)
-    ridge[:features] = 1e-5
-    transposed = csr_matrix(design.T)
+    transposed = csr_matrix(design.T) if isinstance(design, csr_matrix) else design.T
 
     def loss(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         score = design @ w
@@ -248,9 +334,7 @@ def _listwise(design: csr_matrix[Any], rows: Ints, truth: NDArray[np.bool_], fea
         slope = transposed @ (odds / total[group] - target)
         return value / len(starts) + (ridge * w) @ w, slope / len(starts) + 2 * ridge * w
 
-    first = np.zeros(design.shape[1])
-    first[:features] = 1
-    bounds = [(0, None)] * features + [(None, None)] * (len(first) - features)
+    bounds = [(0, None)] * rising + [(None, None)] * (len(first) - rising)
     result: NDArray[np.float64] = minimize(
         loss, first, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60}
     ).x

@@ -158,6 +158,7 @@ class Index:
     ) -> None:
         self.outline, self.phrases, self.idf, self.known, self.threads = outline, phrases, idf, known, threads
         self.nodes = len(outline.above)
+        self.place = _place(outline)
         shape = (self.nodes, len(idf))
         self.mass = self._mass(phrases.words)
         self.by_word = csr_matrix(_weighed(phrases.words, np.sqrt(idf), 1 / np.sqrt(self.mass)).T)
@@ -268,6 +269,14 @@ class Index:
         """Return what the words of each row weigh together."""
         mass: Floats = np.maximum(words @ self.idf, 1e-6).astype(np.float32)
         return mass
+
+
+def _place(outline: Outline) -> Floats:
+    """Return (3, nodes): logs of 1 + children (by first parents) and of 1 + nodes below, ancestors with itself."""
+    nodes = len(outline.above)
+    children = np.bincount(outline.above[outline.above != np.arange(nodes)], minlength=nodes)
+    below = np.bincount(outline.ancestors.indices, minlength=nodes) - 1
+    return np.stack([np.log1p(children), np.log1p(below), np.diff(outline.ancestors.indptr)]).astype(np.float32)
 
 
 def _weighed(W: csr_matrix[Any], by_column: NDArray[Any], by_row: NDArray[Any]) -> csr_matrix[Any]:
