@@ -116,7 +116,7 @@ def test_the_page_marks_the_words_of_each_answer():
     assert page.marked(above) == {"type two": 2.0, "elderly": 0.5}
     for words in (
         "Notes",
-        "1 documents · 2 nodes explained · Ills",
+        "1 document · 2 explained nodes · Ills",
         "Type 2 E11 0.75 ≥ 0.50",
         "rather than Type 1 E10 0.25",
         "1 above",

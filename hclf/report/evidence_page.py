@@ -51,12 +51,13 @@ def evidence_page(taxonomy: Taxonomy, documents: Sequence[Explained], *, title: 
         HTML; equal arguments give equal pages.
     """
     name = " ".join(filter(None, [taxonomy.title or taxonomy.id, taxonomy.version]))
-    answers = sum(len(document.explanations) for document in documents)
+    counts = {"document": len(documents), "explained node": sum(len(d.explanations) for d in documents)}
+    said_of = [f"{n:,} {what}{'' if n == 1 else 's'}" for what, n in counts.items()]
     page = fill(
         resource("evidence.html"),
         {
             "title": escape(title),
-            "subtitle": escape(f"{len(documents):,} documents · {answers:,} nodes explained · {name}"),
+            "subtitle": escape(" · ".join([*said_of, name])),
             "generator": f"hclf {escape(__version__)}",
             "css": resource("page.css") + "\n" + resource("evidence.css"),
             "js": resource("evidence.js"),
