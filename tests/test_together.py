@@ -360,3 +360,67 @@ def test_what_is_not_found_has_a_prior() -> None:
     assert min(min(both) for both in scores.values()) > 0
     assert scores["b"][1] > 0.5 > scores["b"][0]
     assert scores["yak"][0] == scores["yak"][1] == pytest.approx(1 / 17, abs=0.1)
+
+
+# -- from the command line ---------------------------------------------------------------------------------------
+
+
+class Phrases(NamesScorer):
+    """Takes the options of a lexicon."""
+
+    name: ClassVar[str] = "lexicon"
+    made: ClassVar[list[Phrases]] = []
+
+    def __init__(self, *, mined: bool = True, min_documents: int = 2, n_jobs: int = 1, seed: int = 0) -> None:
+        super().__init__()
+        self.mined, self.min_documents = mined, min_documents
+        self.made.append(self)
+
+    @classmethod
+    def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> Self:
+        scorer = cls()
+        scorer.columns, scorer.known = np.zeros(0, dtype=np.int64), arrays["known"]
+        scorer.words, scorer.above = config["words"], config["above"]
+        return scorer
+
+
+def test_several_scorers_are_trained_and_shown_by_the_command_line(
+    animals: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hclf.cli import main
+
+    def run(*arguments: object) -> tuple[str, str]:
+        with pytest.raises(SystemExit) as done:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        assert done.value.code == 0, said.err
+        return said.out, said.err
+
+    monkeypatch.setitem(SCORERS, "lexicon", f"{__name__}:Phrases")
+    monkeypatch.setattr(Phrases, "made", [])
+    edges = "".join(f"{child}\t{parent}\n" for parent, child in animals.taxonomy.edges())
+    (tmp_path / "animals.tsv").write_text(f"id\tparent\nanimal\t\n{edges}")
+    rows = [
+        {"text": text, "labels": list(labels), "spans": [{"start": 0, "end": 2, "label": labels[0]}]}
+        for text, labels in zip(animals.X, animals.y, strict=True)
+    ]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    common = ("train", "-t", tmp_path / "animals.tsv", "-d", tmp_path / "data.jsonl", "-o", tmp_path / "m", "-f")
+    _, said = run(
+        *common, "--scorer", "linear+lexicon", "--no-mined-phrases", "--min-documents", 3, "--C", 0.5, "-j", 1
+    )
+    assert "weights of trained nodes, by level: 1: linear" in said
+    assert {(scorer.mined, scorer.min_documents) for scorer in Phrases.made} == {(False, 3)}
+    heard = [scorer.heard for scorer in Phrases.made if scorer.heard]
+    assert [len(mentions) for mentions in heard] == [120] * 5 + [150]
+    assert all(len(of_one) == 1 for of_one in heard[-1])
+    model = HierarchicalClassifier.load(tmp_path / "m")
+    assert model.scorer_options == {
+        "linear": {"C": 0.5, "exact": False, "node_texts": True, "field_weights": None},
+        "lexicon": {"mined": False, "min_documents": 3},
+    }
+    shown, _ = run("inspect", tmp_path / "m")
+    assert "linear+lexicon" in shown
+    assert "weights of trained nodes" in shown
+    run(*common, "--scorer", "lexicon", "-j", 1)
+    assert HierarchicalClassifier.load(tmp_path / "m").scorer_options == {"mined": True, "min_documents": 2}
