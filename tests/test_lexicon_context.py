@@ -116,6 +116,10 @@ def test_mistakes_are_told(tmp_path):
     file.write_text("triggers: {denied: {infront: [kein]}}\n", "utf-8")
     with pytest.raises(UsageError, match=r"triggers hold denied\.infront; they have"):
         Context([str(file)])
+    signs = tmp_path / "y.yaml"
+    signs.write_text("triggers: {denied: {before: ['-']}}\n", "utf-8")
+    with pytest.raises(UsageError, match="a trigger without a word: '-'"):
+        Context([str(signs)])
 
 
 def test_a_mention_without_words_and_no_mentions():

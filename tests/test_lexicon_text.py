@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 import unicodedata
 
 import pytest
@@ -109,7 +111,21 @@ def test_breaks_before_a_small_letter(gap, kind):
     assert split([f"one{gap}two"]).breaks.tolist() == [2, kind]
 
 
-@pytest.mark.parametrize(("text", "kind"), [("one. Two", 2), ("one\nTwo", 2), ("3.5", 0), ("3,5", 0), ("3, 5", 1)])
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("one. Two", 2),
+        ("one\nTwo", 2),
+        ("3.5", 0),
+        ("3,5", 0),
+        ("3:5", 0),
+        ("3/5", 0),
+        ("3, 5", 1),
+        ("3)5", 1),
+        ("3;5", 2),
+        ("3\n5", 2),
+    ],
+)
 def test_breaks(text, kind):
     assert split([text]).breaks.tolist() == [2, kind]
 
@@ -186,6 +202,13 @@ def test_words_equal_to_one_are_not_equal_to_a_third():
     assert not set(equal) & set(equal.values()), "a word stands for another that stands for a third"
 
 
+def test_words_equal_to_one_fold_to_the_same():
+    folding = Folding()
+    tables = [load(language).get("equal", {}) for language in (*available(), folding_module.COMMON)]
+    pairs = [(one, word) for table in tables for one, words in table.items() for word in words.split()]
+    assert [pair for pair in pairs if folding.form(pair[0]) != folding.form(pair[1])] == []
+
+
 def test_languages_can_be_chosen():
     assert Folding(["en"]).fold("los") == "los"
     assert Folding(["es"]).fold("the") == "the"
@@ -219,6 +242,38 @@ def test_an_unknown_section_is_refused(tmp_path):
     file.write_text("stopwords: a b\n", "utf-8")
     with pytest.raises(UsageError, match=r"x\.yaml: holds stopwords; a language has stop_words"):
         load(str(file))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "a language has stop_words, endings"),
+        ("- a", "a language has stop_words, endings"),
+        ("stop_words: [", "not YAML: while parsing"),
+        ("stop_words: [a, b]", "stop_words must be a text of words"),
+        ("endings: {s: ['', 3]}", "endings must be a list of steps"),
+        ("endings: [{s: ['', some]}]", "endings must be a list of steps"),
+        ("alike: [a]", "alike must be lines"),
+        ("alike: {'': a}", "alike must be lines"),
+        ("equal: {a: [b]}", "equal must be lines"),
+        ("fillers: nos nec", "fillers must be a list"),
+        ("letters: [n]", "letters must be a text"),
+        ("triggers: [no]", "triggers must be lists"),
+        ("triggers: {denied: [before]}", "triggers must be lists"),
+        ("triggers: {denied: {before: no}}", "triggers must be lists"),
+        ("triggers: {ends: {before: [no]}}", "triggers must be lists"),
+    ],
+)
+def test_a_file_that_is_no_language_is_refused(tmp_path, content, message):
+    file = tmp_path / "x.yaml"
+    file.write_text(content, "utf-8")
+    with pytest.raises(UsageError, match=re.escape(f"x.yaml: {message}")):
+        load(str(file))
+
+
+def test_a_language_is_no_path_into_the_folder():
+    with pytest.raises(UsageError, match="no language"):
+        load("../languages/es")
 
 
 @pytest.mark.parametrize("language", [*available(), folding_module.COMMON])
@@ -267,6 +322,13 @@ def test_variants(text, forms):
     found = variants(text, _fillers(None))
     assert found[0] == text
     assert {_tidy(form) for form in found} == forms
+
+
+@pytest.mark.parametrize("part", ["(AB) ", "a b (AB) ", "(", "a-", "ab/ab ", "unspecified "])
+def test_variants_of_a_very_long_phrase_take_no_longer_than_it_is(part):
+    began = time.process_time()
+    assert len(variants(part * 4000, _fillers(None))) <= 16
+    assert time.process_time() - began < 2
 
 
 @given(st.text(st.sampled_from("ab ()[]/-,NOS"), max_size=40))

@@ -97,6 +97,8 @@ class Context:
 
     def _join(self, text: str, trigger: _Trigger) -> None:
         key = tuple(self.folding.stem(word) for word in split([text]).surfaces)
+        if not key:
+            raise UsageError(f"a trigger without a word: {text!r}")
         old = self.triggers.get(key, _Trigger())
         self.triggers[key] = _Trigger(
             old.forward | trigger.forward, old.backward | trigger.backward, old.ends | trigger.ends
@@ -117,8 +119,9 @@ class Context:
         if not len(rows) or not self.triggers:
             return flags
         used = distinct(rows)
-        words = split([texts[row] for row in used.tolist()])
-        said = self._said(words, [texts[row] for row in used.tolist()])
+        own = [texts[row] for row in used.tolist()]
+        words = split(own)
+        said = self._said(words, own)
         if not len(said):
             return flags
         # Texts one after another, so that one search finds the words of every mention.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from hclf.errors import UsageError, did_you_mean, suggest
 FOLDER = Path(__file__).parent / "languages"
 COMMON = "common"
 SHORTEST = 5  # letters of a word in which `alike` is looked for: short ones are abbreviations, or too much alike
-SECTIONS = ("stop_words", "endings", "alike", "whole", "equal", "letters", "fillers", "triggers")
 _LONGEST_ENDING = 6
 # Accents and vowel points that readers leave out; vowel signs of Indic and other scripts are letters.
 _MARKS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u0652\u00ad\u200c\u200d]")
@@ -40,15 +39,63 @@ def load(language: str) -> Mapping[str, Any]:
     Raises:
         UsageError: there is no such language, or its file holds something else.
     """
-    file = Path(language) if language.endswith((".yaml", ".yml")) else FOLDER / f"{language}.yaml"
-    if not file.is_file():
+    own = language.endswith((".yaml", ".yml"))
+    file = Path(language) if own else FOLDER / f"{language}.yaml"
+    if not (file.is_file() if own else language in (*available(), COMMON)):
         raise UsageError(f"no language {language!r}{did_you_mean(suggest(language, available()))}")
-    content: Any = yaml.load(file.read_text("utf-8"), Loader=yaml.BaseLoader)  # only strings: "no" is a word
-    unknown = [] if isinstance(content, dict) else [file.name]
-    unknown = unknown or sorted(set(content) - set(SECTIONS))
-    if unknown:
+    try:
+        content: Any = yaml.load(file.read_text("utf-8"), Loader=yaml.BaseLoader)  # only strings: "no" is a word
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{file}: a language has {', '.join(SECTIONS)}")
+    if unknown := sorted(content.keys() - SECTIONS.keys()):
         raise UsageError(f"{file}: holds {', '.join(unknown)}; a language has {', '.join(SECTIONS)}")
-    return dict(content)
+    for name, value in content.items():
+        what, fits = SECTIONS[name]
+        if not fits(value):
+            raise UsageError(f"{file}: {name} must be {what}")
+    return content
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) and "" not in value and all(map(_is_text, value.values()))
+
+
+def _are_endings(value: Any) -> bool:
+    if not isinstance(value, list) or not all(isinstance(step, dict) for step in value):
+        return False
+    rules = [rule for step in value for rule in step.values()]
+    return all(_is_list(rule) and len(rule) == 2 and rule[1].isdecimal() for rule in rules)
+
+
+def _are_triggers(value: Any) -> bool:
+    """Return whether a value has the form of triggers; which flags and places there are is known to `context`."""
+    return isinstance(value, dict) and all(
+        _is_list(part) if name == "ends" else isinstance(part, dict) and all(map(_is_list, part.values()))
+        for name, part in value.items()
+    )
+
+
+# Section -> what its value must be, in words and as a check.
+SECTIONS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "stop_words": ("a text of words", _is_text),
+    "endings": ("a list of steps, each with lines «ending: [what stands instead, letters before it]»", _are_endings),
+    "alike": ("lines «letters: letters»", _is_table),
+    "whole": ("a text of words", _is_text),
+    "equal": ("lines «word: words»", _is_table),
+    "letters": ("a text of letters", _is_text),
+    "fillers": ("a list of texts", _is_list),
+    "triggers": ("lists of texts, by flag and place; ends is one list", _are_triggers),
+}
 
 
 def sections(languages: Iterable[str] | None, name: str) -> list[Any]:

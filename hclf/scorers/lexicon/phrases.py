@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise, product
+from itertools import islice, pairwise, product
 from typing import Any, Self
 
 import numpy as np
@@ -146,12 +146,19 @@ def variants(text: str, fillers: re.Pattern[str] | None = None) -> list[str]:
     if not _SPECIAL.search(text) and not (fillers and fillers.search(text)):
         return [text]
     forms = {text: None}
-    for full in _without_fillers(text, fillers):
-        for whole in _parts(full):
-            forms.update(dict.fromkeys(_choices(whole)))
+    for form in _rewritten(text, fillers):
+        forms[form] = None
+        if len(forms) == _MOST:
+            break
     for form in list(forms) if "-" in text else ():
         forms.setdefault(_HYPHEN.sub("", form))
     return list(forms)[:_MOST]
+
+
+def _rewritten(text: str, fillers: re.Pattern[str] | None) -> Iterator[str]:
+    for full in _without_fillers(text, fillers):
+        for whole in _parts(full):
+            yield from _choices(whole)
 
 
 def _without_fillers(text: str, fillers: re.Pattern[str] | None) -> Iterator[str]:
@@ -173,7 +180,7 @@ def _parts(text: str) -> Iterator[str]:
 
 def _abbreviated(text: str) -> Iterator[str]:
     """Yield the text with an abbreviation in brackets in place of the words before it whose initials it is."""
-    for found in _PART.finditer(text):
+    for found in islice(_PART.finditer(text), _MOST):
         short = (found[1] or found[2] or "").strip()
         if not _ABBREVIATION.fullmatch(short) or not short.isupper():
             continue

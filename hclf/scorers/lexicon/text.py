@@ -31,6 +31,7 @@ _UNSPACED = (
 _JOINERS = "\u00ad\u200c\u200d"
 _STOPS = "!?;:。！？；：…؟।•●▪"
 _COMMAS = ",()[]{}|/—–،、，（）"
+_IN_NUMBERS = ".,:/"  # between two digits these part nothing: 3.5
 SENTENCE, COMMA = 2, 1
 
 
@@ -123,6 +124,7 @@ def _breaks(
     dots = count((codes == ord(".")) & blank) > 0
     lower = _is_lower()[np.minimum(codes[starts[wide]], _CODES)]
     number = (high - low == 1) & _is_digit(codes[low - 1]) & _is_digit(codes[high])
+    number &= np.isin(codes[low], list(map(ord, _IN_NUMBERS)))
     commas = (count(signs == COMMA) > 0) | (lines > 0) | dots
     stops = (count(signs == SENTENCE) > 0) | (lines > 1) | ((dots | (lines > 0)) & ~lower)
     kind = np.where(stops, SENTENCE, np.where(commas, COMMA, 0))
