@@ -449,6 +449,14 @@ def test_faults_of_json(tmp_path: Path, text: str, fault: str) -> None:
     assert faults(path)[0].startswith(fault)
 
 
+def test_faults_take_a_line_each_whatever_ids_hold(tmp_path: Path) -> None:
+    path = put(tmp_path, "x.json", json.dumps([{"id": "a\n b\x1b[1m"}, {"id": "x\n" * 100}]))
+    message = " an id cannot contain control characters such as tabs or line ends"
+    assert faults(path) == [f"{message} [a b [1m]", f"{message} [{'x ' * 40}…]"]
+    path = put(tmp_path, "y.json", json.dumps([{"id": "c", "parents": ["d\re"]}]))
+    assert faults(path) == [" unknown parent 'd e' [c]"]
+
+
 # -- research --------------------------------------------------------------------------------------------------
 
 
@@ -533,7 +541,7 @@ def test_paths_are_bare_where_ids_follow_from_them(tmp_path: Path) -> None:
             "a synonym with '|' cannot stand in a table; try YAML [a]",
         ),
         (Taxonomy([" a"]), "table", "an id with white space around it [ a]"),
-        (Taxonomy(["a\tb"]), "research", "an id cannot contain control characters such as tabs or line ends [a\tb]"),
+        (Taxonomy(["a\tb"]), "research", "an id cannot contain control characters such as tabs or line ends [a b]"),
         (Taxonomy(["root"]), "research", "a node called 'Root' would be dropped when read again [root]"),
         (Taxonomy([Node("a", {"": "x > y"})]), "paths", "a name with ' > ' cannot stand in a path [a]"),
         (Taxonomy(["a b"]), "paths", "bare"),

@@ -12,6 +12,7 @@ from hclf.formats._files import has_control, stem
 from hclf.taxonomy import Node, Rule, Taxonomy
 
 MAX_FAULTS = 1_000  # a file of another kind has a fault on every line
+MAX_SHOWN = 80  # characters of an id that cannot be one
 PATH_SEPARATOR = " > "
 
 
@@ -55,18 +56,18 @@ class Draft:
 
     def fault(self, message: str, line: int = 0, node: str = "") -> None:
         """Note an error; stop the reader when there are too many."""
-        self.faults.append(Fault(message, self.file, line, node=node))
+        self.faults.append(Fault(_shown(message), self.file, line, node=_shown(node)))
         if len(self.faults) > MAX_FAULTS:
             raise TooManyFaults
 
     def warn(self, message: str, line: int = 0, node: str = "") -> None:
         """Note a warning: `check` returns it, `read` goes on."""
-        self.warnings.append(Fault(message, self.file, line, node=node, severity="warning"))
+        self.warnings.append(Fault(_shown(message), self.file, line, node=_shown(node), severity="warning"))
 
     def node(self, node: Node, line: int = 0) -> bool:
         """Add a node, unless its id cannot be one; say whether it was added."""
         if message := id_fault(node.id):
-            self.fault(message, line, node=node.id if len(node.id) < 80 else node.id[:80] + "…")
+            self.fault(message, line, node=node.id if len(node.id) < MAX_SHOWN else node.id[:MAX_SHOWN] + "…")
             return False
         self._nodes.append(node)
         self._lines.append(line)
@@ -133,8 +134,19 @@ class Draft:
             was = first.get(node, 0)
             at = line.get(node, 0) if fault.message.startswith("duplicate") else was
             message = f"{fault.message}, first on line {was}" if was != at else fault.message
-            placed.append(replace(fault, message=message, file=self.file, line=at))
+            placed.append(replace(fault, message=_shown(message), file=self.file, line=at, node=_shown(fault.node)))
         return placed
+
+
+def _shown(text: str) -> str:
+    """Return a text so that it can stand in a line on a terminal: files hold line ends and escapes where they like.
+
+    >>> _shown("a\\tb\\x1b[1m")
+    'a b [1m'
+    """
+    if text.isprintable():
+        return text
+    return " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
 
 
 def id_fault(node: str) -> str:
@@ -160,6 +172,6 @@ def refuse_ids(taxonomy: Taxonomy, extra: str = "") -> None:
         if not message and extra and not set(extra).isdisjoint(node):
             message = f"an id with {extra!r} cannot be written in this format; try YAML"
         if message:
-            faults.append(Fault(message, node=node))
+            faults.append(Fault(message, node=_shown(node)))
     if faults:
         raise TaxonomyError(faults)
