@@ -294,7 +294,7 @@ def test_which_modifiers_are_expanded_can_be_said(tmp_path: Path) -> None:
 def test_what_modifiers_lack_is_a_warning(tmp_path: Path) -> None:
     read(tmp_path, MODIFIERS, modified("E10", by("M_4", ".0", ".9")), modified("E11", by("M_6")))
     said = messages(tmp_path / "book.xml")
-    assert [text.partition(": ")[2] for text in said] == [
+    assert [text.partition(": ")[2] for text in said if "missing" in text] == [
         "warning: modifier 'M_4' has no class '.9'; its code is missing [E10]",
         "warning: no modifier 'M_6'; its codes are missing [E11]",
     ]
@@ -306,7 +306,7 @@ def test_modifiers_cannot_make_more_than_fits(tmp_path: Path, monkeypatch: pytes
     assert messages(path) == ["10: 12 modifiers; at most 9 are read [A]"]
     monkeypatch.setattr(book, "MOST_MADE", 3)
     path = put(tmp_path, HEAD + MODIFIERS + modified("E10", by("M_4"), by("M_5")) + "</ClaML>")
-    assert messages(path)[0].endswith("modifiers would make more than 3 codes [E10]")
+    assert messages(path, rules=False)[0].endswith("modifiers would make more than 3 codes [E10]")
 
 
 CHARACTERS = st.lists(st.sampled_from("0123"), min_size=1, max_size=3, unique=True)
@@ -342,13 +342,144 @@ def test_any_modifiers_make_what_a_plain_product_makes(tmp_path: Path, data: st.
         chosen = list(modifiers)[:length]
         for codes in itertools.product(*(modifiers[m] for m in chosen)):
             used = list(zip(chosen, codes, strict=True))
-            allowed = all(valid[m] is None or c in valid[m] for m, c in used)
+            allowed = all((these := valid[m]) is None or c in these for m, c in used)
             if allowed and not any((a, b) in banned for a, b in itertools.combinations(used, 2)):
                 wanted.add("5-1." + "".join(codes))
     assert set(t.nodes) == wanted
     assert {n for n in t if t[n].assignable} == {
         n for n in wanted if not any(m.startswith(n) and m != n for m in wanted)
     }
+
+
+# -- exclusions as rules ---------------------------------------------------------------------------------------
+
+
+def ref(code: str, text: str | None = None, *, brackets: bool = True) -> str:
+    """Return a reference; without `code` it has only its text."""
+    said = f' code="{code}"' * bool(code) + ' class="in brackets"' * brackets
+    return f"<Reference{said}>{code if text is None else text}</Reference>"
+
+
+def exclusion(*labels: str, **languages: str) -> str:
+    inside = [f"<Label>{label}</Label>" for label in labels]
+    inside += [f'<Label xml:lang="{language}">{label}</Label>' for language, label in languages.items()]
+    return f'<Rubric kind="exclusion">{"".join(inside)}</Rubric>'
+
+
+def family(*rubrics: str, codes: str = "A00 A01 A02 A03 A03.1 A03.2 A04") -> str:
+    """Return chapters I and IV, a block A00-A03 in the first, and categories; `rubrics` stand at A00."""
+    heads = '<Class code="I" kind="chapter"/><Class code="IV" kind="chapter"/>'
+    heads += '<Class code="A00-A03" kind="block"><SuperClass code="I"/></Class>'
+    above = {code: code[:3] if "." in code else "A00-A03" if code < "A04" else "IV" for code in codes.split()}
+    return heads + "".join(
+        modified(code, *(rubrics if code == "A00" else ()), above=up) for code, up in above.items()
+    )
+
+
+def others(folder: Path, *rubrics: str) -> list[tuple[str, ...]]:
+    t = read(folder, family(*rubrics))
+    assert all(
+        (r.type, r.node, r.strength, r.source) == ("excludes", "A00", "soft", "exclusion note") for r in t.rules
+    )
+    return [rule.others for rule in t.rules]
+
+
+@pytest.mark.parametrize(
+    ("label", "nodes"),
+    [
+        (f"rust {ref('A01')}", "A01"),
+        (f"rust {ref('A01', 'A01.-')}", "A01"),
+        (f"rust {ref('', 'A01.-')}", "A01"),
+        (f"rust {ref('A01', 'A01†')}", "A01"),
+        (f"rust ({ref('A01', brackets=False)}, {ref('A03.1', brackets=False)})", "A01 A03.1"),
+        (f"rust {ref('A00-A03')}", "A00-A03"),
+        (f"rust {ref('A01', 'A01-A03.1')}", "A01 A02 A03.1"),
+        (f"rust {ref('A01')}-{ref('A03')}", "A01 A02 A03"),
+        (f"rust ({ref('A01', brackets=False)} – {ref('A02', brackets=False)})", "A01 A02"),
+        (f"vitamin A04 lack {ref('A02')}", "A02"),
+        (f"Siehe Kapitel {ref('IV', brackets=False)}", "IV"),
+        (f"rust {ref('IV', 'Kapitel IV')}", "IV"),
+        (f"rust {ref('A01', 'see there')}", "A01"),
+        (f"rust {ref('A01', 'see A01')}", "A01"),
+        (f"rust {ref('A01', 'A01 ff.')}", "A01"),
+        ("rust (A01, A03.1)", "A01 A03.1"),
+        ("rust (A00-A03)", "A00-A03"),
+        ("rust (Chapter 4)", "IV"),
+        ("rust (Chapter IV)", "IV"),
+        (f"rust {ref('A00-A03', 'A00-A03 with common fourth character .1')}", "A03.1"),
+        (f"rust ({ref('A02-A03', brackets=False)} with fourth character .2)", "A03.2"),
+    ],
+)
+def test_exclusions_become_rules(tmp_path: Path, label: str, nodes: str) -> None:
+    assert others(tmp_path, exclusion(label)) == [tuple(nodes.split())]
+
+
+def test_rules_keep_the_words_and_their_headings(tmp_path: Path) -> None:
+    rubrics = [exclusion("paint (of):"), exclusion(f"arm {ref('A01')}"), exclusion(f"leg {ref('A02')}")]
+    t = read(tmp_path, family(*rubrics, exclusion(f"all {ref('A03')}")))
+    assert [rule.note for rule in t.rules] == ["paint (of): arm (A01)", "paint (of): leg (A02)", "all (A03)"]
+    assert t["A00"].meta["excludes"] == ["paint (of):", "arm (A01)", "leg (A02)", "all (A03)"]
+    (finding,) = RuleBook(t).check(["A00", "A02"])
+    assert (finding.kind, finding.severity) == ("excluded-pair", "soft")
+    assert messages(tmp_path / "book.xml") == [
+        "warning: 3 of 4 notes name codes or chapters; 1 head lists of others. Rules made of them: 3"
+    ]
+    assert not read(tmp_path, family(*rubrics), rules=False).rules
+    assert messages(tmp_path / "book.xml", rules=False) == []
+
+
+def test_a_rubric_in_several_languages_is_one_rule(tmp_path: Path) -> None:
+    name = '<Rubric kind="preferred"><Label xml:lang="en">first</Label></Rubric>'
+    rubric = exclusion(de=f"Rost {ref('A01')}", en=f"rust {ref('A01')}")
+    german = exclusion(de=f"Lack {ref('A02')}")
+    t = read(tmp_path, name.join(["<Class code='X' kind='category'>", "</Class>"]), family(rubric, german))
+    assert [(rule.others, rule.note) for rule in t.rules] == [(("A01",), "rust (A01)"), (("A02",), "Lack (A02)")]
+
+
+def test_codes_of_any_shape_are_found_by_references(tmp_path: Path) -> None:
+    t = read(tmp_path, modified("5-43"), modified("5-44", exclusion(f"Naht {ref('5-43', '5-43 ff.')}")))
+    assert [(rule.node, rule.others) for rule in t.rules] == [("5-44", ("5-43",))]
+
+
+def test_exclusions_of_modifiers_hold_for_the_codes_they_make(tmp_path: Path) -> None:
+    modifiers = MODIFIERS.replace(">steam<", f">steam {ref('A01')}<").replace(
+        "</ModifierClass>", "\n</ModifierClass>"
+    )
+    t = read(tmp_path, modifiers, modified("E10", by("M_4")), modified("E11", by("M_4")), modified("A01"))
+    assert [(rule.node, rule.others) for rule in t.rules] == [("E10.0", ("A01",)), ("E11.0", ("A01",))]
+    assert "warning: 1 of 1 notes name codes or chapters. Rules made of them: 2" in messages(tmp_path / "book.xml")
+
+
+def test_exclusions_that_name_nothing_are_warnings(tmp_path: Path) -> None:
+    rubrics = [
+        "steam - see the other chapters",
+        f"dust {ref('Z99')}",
+        "mud (Z98)",
+        f"tar {ref('A01', 'A01 außer links')}",
+        f"oil {ref('A01', 'A01 with luck')}",
+        f"wax ({ref('A02', brackets=False)} mit Griff)",
+    ]
+    path = put(tmp_path, HEAD + family(*("\n" + exclusion(rubric) for rubric in rubrics)) + "</ClaML>")
+    assert messages(path) == [
+        "warning: 0 of 6 notes name codes or chapters; 6 cannot be resolved and are listed here. "
+        "Rules made of them: 0",
+        '11: warning: exclusion note names no code: "steam - see the other chapters" [A00]',
+        '12: warning: exclusion note: no Z99 in this release: "dust (Z99)" [A00]',
+        '13: warning: exclusion note: no Z98 in this release: "mud (Z98)" [A00]',
+        *(
+            f'{line}: warning: exclusion note: a condition in words that are not understood: "{text}" [A00]'
+            for line, text in [
+                (14, "tar (A01 außer links)"),
+                (15, "oil (A01 with luck)"),
+                (16, "wax (A02 mit Griff)"),
+            ]
+        ),
+    ]
+
+
+def test_rules_are_off_for_what_cannot_be_a_taxonomy(tmp_path: Path) -> None:
+    path = put(tmp_path, HEAD + family(exclusion(ref("A01")), codes="A00 A01 A03.1") + "</ClaML>")
+    assert any("unknown parent 'A03'" in message for message in messages(path))
 
 
 # -- XML from strangers ----------------------------------------------------------------------------------------

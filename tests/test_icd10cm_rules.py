@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from hclf import formats
-from hclf.formats._references import Found, References
+from hclf.formats._references import Found, Reading, References
 from hclf.formats._xml import Element, elements
 from hclf.formats.icd10cm import tabular
-from hclf.formats.icd10cm.notes import Reading
 from hclf.rules import Finding, RuleBook
 from hclf.taxonomy import Taxonomy
 

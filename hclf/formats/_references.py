@@ -1,27 +1,31 @@
 """Codes that a note of the ICD-10 family names, resolved to nodes: `(I20-I25)`, `(E08.-, E13)`, `(T36-T50 with fifth
-or sixth character 5)`, `classified in Chapter 1`. Any reader of a classification with codes of this shape can use it.
+or sixth character 5)`, `classified in Chapter 1`; and what comes of the notes: rules, and those that name nothing.
+Any reader of a classification with codes of this shape can use it.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from hclf.taxonomy import Rule
 
-__all__ = ["Found", "References", "exclusions", "is_heading"]
+__all__ = ["NAMED", "Found", "Reading", "References", "exclusions", "is_heading"]
 
 _CODE = r"(?<![0-9A-Za-z.])[A-Z][0-9][0-9A-Z](?:\.[0-9A-Z]{1,4})?(?![0-9A-Za-z])"
 # A code, or two with a dash or "to" between; each may end in the dash that says "and all below".
-_NAMED = re.compile(rf"({_CODE})(?:\.?-?\s*(?:-|–|\bto\b)\s*({_CODE}))?\.?-?")
+NAMED = re.compile(rf"({_CODE})(?:\.?-?\s*(?:-|–|\bto\b)\s*({_CODE}))?\.?-?")
 _INSIDE = re.compile(r"\(([^()]*)\)")
 _CHAPTER = re.compile(r"\bchapter\s+([0-9]{1,2}|[IVX]{1,5})\b", re.IGNORECASE)
 _WITH = re.compile(r"[\s,.]*\bwith\s+(.*)", re.DOTALL)
 _ORDINAL = r"(fourth|fifth|sixth|six|seventh|[4-7]th)"
-_CHARACTER = re.compile(rf"{_ORDINAL}(?:\s*-?\s*(or|to)\s+{_ORDINAL})?[\s-]*characters?\b(.*)", re.DOTALL)
+_CHARACTER = re.compile(
+    rf"(?:common\s+)?{_ORDINAL}(?:\s*-?\s*(or|to)\s+{_ORDINAL})?[\s-]*characters?\b(.*)", re.DOTALL
+)
 _FINAL = re.compile(r"final\s+characters?\s+-?([0-9A-Z]+)")
 _SUFFIX = re.compile(r"\.?([0-9]{1,3})-?")
 _VALUE = re.compile(
@@ -47,6 +51,66 @@ class Found(NamedTuple):
     nodes: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     unclear: str = ""
+
+
+class Reading(NamedTuple):
+    """What came of the notes: rules; (message, line, node) of each text that cannot be resolved; and counts."""
+
+    rules: list[Rule]
+    unresolved: list[tuple[str, int, str]]
+    counts: Counter[tuple[str, str]]
+
+    def tell(
+        self,
+        text: str,
+        found: Found,
+        *,
+        node: str,
+        line: int,
+        kind: str,
+        source: str,
+        inside: Callable[[str], bool] = lambda code: True,
+    ) -> None:
+        """Count what a text names; list it if that cannot be told.
+
+        Args:
+            text: one of a note's.
+            found: what it names; nothing if it only heads others.
+            node: where it stands.
+            line: where that is in the file.
+            kind: the kind of note, to count by.
+            source: what to call the note, such as "excludes1 note".
+            inside: whether a code that is missing should be there.
+        """
+        missing = [code for code in found.missing if inside(code)]
+        shown = f'"{text}"'
+        outcome = "resolved" if found.nodes else "unresolved"
+        if is_heading(text):
+            outcome = "heading"
+        elif missing:
+            self.unresolved.append((f"{source}: no {', '.join(missing)} in this release: {shown}", line, node))
+        elif found.unclear:
+            message = f"{source}: a condition in words that are not understood: {shown}"
+            self.unresolved.append((message, line, node))
+        elif not found.nodes and found.missing:
+            outcome = "elsewhere"
+        elif not found.nodes:
+            self.unresolved.append((f"{source} names no code: {shown}", line, node))
+        self.counts[kind, outcome] += 1
+
+    def summary(self) -> str:
+        """Return in a line how many texts name codes, and what the others are."""
+        total = Counter[str]()
+        for (_, outcome), times in self.counts.items():
+            total[outcome] += times
+        said = [f"{total['resolved']:,} of {total.total():,} notes name codes or chapters"]
+        others = {
+            "heading": "head lists of others",
+            "elsewhere": "name only codes of chapters that are not in this file",
+            "unresolved": "cannot be resolved and are listed here",
+        }
+        said += [f"{total[outcome]:,} {words}" for outcome, words in others.items() if total[outcome]]
+        return f"{'; '.join(said)}. Rules made of them: {len(self.rules):,}"
 
 
 class References:
@@ -88,7 +152,7 @@ class References:
 
     def _resolve(self, text: str) -> Found:
         inside = [(match[1], text[match.end() :]) for match in _INSIDE.finditer(text)]
-        found = [self._of(part, after) for part, after in inside if _NAMED.search(part)]
+        found = [self._of(part, after) for part, after in inside if NAMED.search(part)]
         found += [Found(tuple(self._of_chapters(part))) for part, _ in inside if _CHAPTER.search(part)]
         if not any(part.nodes or part.unclear for part in found):
             bare = self._of(text, "")
@@ -113,7 +177,7 @@ class References:
 
         Outside of parentheses only conditions about characters count: all else may be about anything.
         """
-        named = list(_NAMED.finditer(text))
+        named = list(NAMED.finditer(text))
         if not named:
             return Found()
         inner, outer = _WITH.match(text, named[-1].end()), _WITH.match(after)

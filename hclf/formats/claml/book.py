@@ -9,6 +9,7 @@ from pathlib import Path
 from hclf.errors import did_you_mean, suggest
 from hclf.formats._draft import Draft
 from hclf.formats._xml import Element, elements, root_tag
+from hclf.formats.claml.exclusions import Names, read_exclusions
 from hclf.formats.claml.modifiers import (
     PRECEDING,
     Made,
@@ -23,7 +24,8 @@ from hclf.taxonomy import Node
 
 ROOT = "ClaML"
 TAGS = ("Title", "UsageKind", "Modifier", "ModifierClass", "Class")
-HEADINGS = frozenset(("chapter", "block"))
+CHAPTER = "chapter"
+HEADINGS = frozenset((CHAPTER, "block"))
 MOST_MADE, MOST_MODIFIERS = 500_000, 9  # a few modifiers of a few hundred classes each could make more than fits
 SHOWN = 5
 
@@ -53,7 +55,7 @@ class Book:
     languages: list[str] = field(default_factory=list)
 
 
-def fill(draft: Draft, *, modifiers: bool | str | Sequence[str], phrases: bool) -> None:
+def fill(draft: Draft, *, modifiers: bool | str | Sequence[str], phrases: bool, rules: bool) -> None:
     """Read the ClaML file of `draft.file` into the draft."""
     if (root := root_tag(draft.file, doctype=True)) != ROOT:
         draft.fault(f"not ClaML: its outermost element is <{root}>, not <{ROOT}>")
@@ -64,6 +66,8 @@ def fill(draft: Draft, *, modifiers: bool | str | Sequence[str], phrases: bool) 
     _edges(book)
     made = list(_made(book, _wanted(book, modifiers)))
     _hand_over(book, made, phrases)
+    if rules:
+        _make_rules(book, made)
 
 
 # -- elements ----------------------------------------------------------------------------------------------------
@@ -259,6 +263,20 @@ def _hand_over(book: Book, made: Sequence[Made], phrases: bool) -> None:
         if draft.node(_node(new.code, new.texts, not modifier, phrases, modifier), new.line):
             draft.edge(new.parent, new.code)
     draft.level_names = _level_names(book)
+
+
+def _make_rules(book: Book, made: Sequence[Made]) -> None:
+    """Turn what exclusion rubrics name into rules, and warn of those that name nothing."""
+    rubrics = [(one.code, one.texts.excluded) for one in book.classes.values()]
+    rubrics += [(one.code, one.texts.excluded) for one in made]
+    if not any(several for _, several in rubrics):
+        return
+    chapters = [one.code for one in book.classes.values() if one.kind == CHAPTER]
+    reading = read_exclusions(rubrics, Names.of(*book.draft.tree(), chapters))
+    book.draft.rules = reading.rules
+    for message, line, node in reading.unresolved:
+        book.draft.warn(message, line, node)
+    book.draft.warn(reading.summary())
 
 
 def _node(code: str, said: Texts, assignable: bool, phrases: bool, modifier: str) -> Node:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
+from hclf.formats._references import NAMED
 from hclf.formats._xml import Element
 
 NAMES = ("preferredLong", "preferred")  # the first that is there is the name, the other stays in `meta`
@@ -23,6 +25,32 @@ DATES = {
 }
 EMPTY = re.compile(r"\(\s*\)|\[\s*\]")  # what is left around a reference that was taken out
 DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)")
+WORD = re.compile(r"(?!ff\b)[^\W\d_]{2,}")  # "5-388 ff." of OPS limits nothing
+# References inside a text, for a look at what stands around them: characters that XML cannot hold mark them.
+_MARKED = re.compile("\x01([^\x02]*)\x02([^\x03]*)\x03")
+_AROUND = re.compile("\\([^()]*\\)|\x01[^\x03]*\x03")  # all of some parentheses, or a reference by itself
+_DASH_BETWEEN = re.compile("\x03\\)?\\s*([-–])\\s*\\(?\x01[^\x02]*\x02")
+
+
+class Named(NamedTuple):
+    """References that stand together: their codes, and the text they are in, without its parentheses."""
+
+    codes: tuple[str, ...]
+    text: str
+
+    def is_limited(self) -> bool:
+        """Tell whether words behind a code limit it: "E10-E14 with common fourth character .5", "A00 but A00.1"."""
+        code = re.compile("|".join([*map(re.escape, filter(None, self.codes)), NAMED.pattern]))
+        first = code.search(self.text)
+        return first is not None and WORD.search(code.sub(" ", self.text[first.end() :])) is not None
+
+
+class Excluded(NamedTuple):
+    """An exclusion rubric: its text in the main language if it has one, its line, and what it refers to."""
+
+    text: str
+    line: int
+    named: tuple[Named, ...]
 
 
 @dataclass
@@ -34,6 +62,7 @@ class Texts:
     description: str = ""
     days: dict[str, dt.date] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
+    excluded: list[Excluded] = field(default_factory=list)
 
     def terms_to_notes(self, main: list[str]) -> None:
         """Take inclusion terms for a note on what belongs here: what they say of a chapter is no name of it."""
@@ -59,6 +88,8 @@ def texts(element: Element, marks: Mapping[str, str], languages: list[str]) -> T
                 if language not in languages:
                     languages.append(language)
                 rubrics.setdefault(kind, {}).setdefault(language, []).append(text)
+            if kind in EXCLUSIONS:
+                found.excluded += _excluded(rubric, marks, languages[:1])
     _sort(found, rubrics, languages[:1])
     _metas(found, element)
     if usage := element.attributes.get("usage"):
@@ -98,26 +129,62 @@ def _labels(rubric: Element, marks: Mapping[str, str], *, references: bool) -> I
 
 def flat(label: Element, marks: Mapping[str, str], *, references: bool) -> str:
     """Return a label as one line: fragments and paragraphs apart, references in parentheses or not at all."""
-    return " ".join(EMPTY.sub("", "".join(_parts(label, marks, references))).split())
+    reference = partial(_reference, marks=marks) if references else _nothing
+    return " ".join(EMPTY.sub("", "".join(_parts(label, reference))).split())
 
 
-def _parts(element: Element, marks: Mapping[str, str], references: bool) -> Iterator[str]:
+def _parts(element: Element, reference: Callable[[Element], str]) -> Iterator[str]:
     for item in element.content:
         if isinstance(item, str):
             yield item
         elif item.tag == "Reference":
-            if references:
-                yield _reference(item, marks)
+            yield reference(item)
         else:
             apart = " " if item.tag in APART else ""
-            yield from (apart, *_parts(item, marks, references), apart)
+            yield from (apart, *_parts(item, reference), apart)
+
+
+def _nothing(_item: Element) -> str:
+    return ""
 
 
 def _reference(item: Element, marks: Mapping[str, str]) -> str:
     code = item.text() or item.attributes.get("code", "")
     mark = marks.get(item.attributes.get("usage", ""), "")
     code = code if code.endswith(mark) else code + mark
-    return f"({code})" if "bracket" in item.attributes.get("class", "") else code
+    return _bracketed(item, code)
+
+
+def _bracketed(item: Element, text: str) -> str:
+    return f"({text})" if "bracket" in item.attributes.get("class", "") else text
+
+
+def _excluded(rubric: Element, marks: Mapping[str, str], main: list[str]) -> Iterator[Excluded]:
+    """Yield what a rubric excludes: once, as its languages say the same."""
+    labels = [label for label in rubric if label.tag == "Label" and flat(label, marks, references=True)]
+    labels.sort(key=lambda label: [label.attributes.get("xml:lang", "")] != main)
+    for label in labels[:1]:
+        yield Excluded(flat(label, marks, references=True), label.line, named(label))
+
+
+def named(label: Element) -> tuple[Named, ...]:
+    """Return what the references in a label name, those in the same parentheses together if words limit them."""
+    text = _DASH_BETWEEN.sub(r"\1", " ".join("".join(_parts(label, _marked)).split()))
+    found: list[Named] = []
+    for match in _AROUND.finditer(text):
+        references = _MARKED.findall(match[0])
+        codes = tuple(code for code, _ in references)
+        around = Named(codes, " ".join(_MARKED.sub(r"\2", match[0]).strip("()").split()))
+        if len(references) < 2 or around.is_limited():
+            found += [around] * bool(references)
+        else:
+            found += [Named((code,), said) for code, said in references]
+    return tuple(found)
+
+
+def _marked(item: Element) -> str:
+    code = item.attributes.get("code", "").strip()
+    return _bracketed(item, f"\x01{code}\x02{item.text() or code}\x03")
 
 
 def _metas(found: Texts, element: Element) -> None:

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from hclf.formats._references import Found, exclusions, is_heading
+from hclf.formats._references import Found, Reading, exclusions, is_heading
 from hclf.formats.icd10cm.shape import CODE
 from hclf.taxonomy import Rule, RuleType
 
-__all__ = ["SOURCES", "Note", "Reading", "read_notes"]
+__all__ = ["SOURCES", "Note", "read_notes"]
 
 SOURCES = {
     "excludes1": "excludes1 note",
@@ -43,28 +43,6 @@ class Note(NamedTuple):
     texts: Sequence[tuple[str, int]]
 
 
-class Reading(NamedTuple):
-    """What came of the notes: rules; (message, line, node) of each text that cannot be resolved; and counts."""
-
-    rules: list[Rule]
-    unresolved: list[tuple[str, int, str]]
-    counts: Counter[tuple[str, str]]
-
-    def summary(self) -> str:
-        """Return in a line how many texts name codes, and what the others are."""
-        total = Counter[str]()
-        for (_, outcome), times in self.counts.items():
-            total[outcome] += times
-        said = [f"{total['resolved']:,} of {total.total():,} notes name codes or chapters"]
-        others = {
-            "heading": "head lists of others",
-            "elsewhere": "name only codes of chapters that are not in this file",
-            "unresolved": "cannot be resolved and are listed here",
-        }
-        said += [f"{total[outcome]:,} {words}" for outcome, words in others.items() if total[outcome]]
-        return f"{'; '.join(said)}. Rules made of them: {len(self.rules):,}"
-
-
 def read_notes(notes: Iterable[Note], refer: Callable[[str], Found], inside: Callable[[str], bool]) -> Reading:
     """Make rules of notes.
 
@@ -75,37 +53,18 @@ def read_notes(notes: Iterable[Note], refer: Callable[[str], Found], inside: Cal
     """
     reading = Reading([], [], Counter())
     for note in notes:
-        named = [_tell(note, text, line, refer, inside, reading) for text, line in note.texts]
+        source = SOURCES[note.tag]
+        named = []
+        for text, line in note.texts:
+            found = Found() if is_heading(text) else refer(text)
+            reading.tell(text, found, node=note.node, line=line, kind=note.tag, source=source, inside=inside)
+            named.append(found.nodes)
         if note.tag == "excludes1":
             texts = [text for text, _ in note.texts]
-            reading.rules.extend(exclusions(note.node, texts, refer, SOURCES[note.tag]))
+            reading.rules.extend(exclusions(note.node, texts, refer, source))
         elif note.tag in TYPES:
             reading.rules.extend(_companions(note, named))
     return reading
-
-
-def _tell(
-    note: Note, text: str, line: int, refer: Callable[[str], Found], inside: Callable[[str], bool], reading: Reading
-) -> tuple[str, ...]:
-    """Return the nodes a text names, and count or list it."""
-    found = Found() if is_heading(text) else refer(text)
-    missing = [code for code in found.missing if inside(code)]
-    source, shown = SOURCES[note.tag], f'"{text}"'
-    outcome = "resolved" if found.nodes else "unresolved"
-    if is_heading(text):
-        outcome = "heading"
-    elif missing:
-        message = f"{source}: no {', '.join(missing)} in this release: {shown}"
-        reading.unresolved.append((message, line, note.node))
-    elif found.unclear:
-        message = f"{source}: a condition in words that are not understood: {shown}"
-        reading.unresolved.append((message, line, note.node))
-    elif not found.nodes and found.missing:
-        outcome = "elsewhere"
-    elif not found.nodes:
-        reading.unresolved.append((f"{source} names no code: {shown}", line, note.node))
-    reading.counts[note.tag, outcome] += 1
-    return found.nodes
 
 
 def _companions(note: Note, named: Sequence[tuple[str, ...]]) -> Iterator[Rule]:
