@@ -1,0 +1,199 @@
+"""Phrase → code on ICD-10-CM: which of 45,017 codes a tabular inclusion term belongs to.
+
+    python benchmarks/phrases.py                       # writes benchmarks/results/phrases.md
+    python benchmarks/phrases.py --rows all            # only the rows whose name begins so
+
+The test is that of the peer benchmark (`sets.icd10cm`): the 11,612 inclusion terms of FY2021, which the taxonomy does
+not hold here; neither it nor the training phrases hold a text with the same words. Rows differ in the phrases that
+are learned from and in the scorers; each is a process of its own. Nothing is chosen on the test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from machine_load import Load
+from sets import DATA, BenchmarkSet, Record, icd10cm, words
+
+from hclf import HierarchicalClassifier
+from hclf.formats import phrases as files
+from hclf.formats.phrases import Phrase, add_phrases
+from hclf.formats.phrases.notes import of_notes
+from hclf.formats.phrases.variants import more_of_index
+from hclf.registry import load_taxonomy
+from hclf.taxonomy import Taxonomy
+
+RESULTS = Path(__file__).resolve().parent / "results"
+INDEX = "ICD10CM_2025_Index.csv.gz"
+EXTERNAL = "ICD10CM_2025_ExternalIndex.csv.gz"
+NEOPLASMS = "ICD10CM_2025_neoplasms.csv.gz"
+MOST = 40  # synonyms of a node
+LISTED = 10
+
+
+class Row(NamedTuple):
+    """A row of the table: whether all phrases are learned from, and by which scorers."""
+
+    all_phrases: bool
+    scorer: str
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others."""
+        return f"{'all phrases' if self.all_phrases else 'index and descriptions'}, {self.scorer}"
+
+
+ROWS = [
+    Row(all_phrases, scorer) for all_phrases in (False, True) for scorer in ("linear", "lexicon", "linear+lexicon")
+]
+
+
+def with_all_phrases(bench: BenchmarkSet) -> BenchmarkSet:
+    """Return the set with the phrases of the release files besides the index.
+
+    What people wrote as they would say it (notes, the index of external causes) are training documents; what follows
+    from cross references, modifiers and tables are synonyms of nodes. Texts with the words of a test phrase are left
+    out.
+    """
+    secret = {words(record.text) for record in bench.test}
+    known = {node for node, counts in zip(bench.taxonomy.nodes, bench.answers, strict=True) if counts}
+
+    def allowed(phrases: Iterable[Phrase]) -> Iterator[Phrase]:
+        return (p for p in phrases if p.node in known and words(p.text) not in secret)
+
+    old, new = DATA / "icd10cm" / "fy2021", DATA / "icd10cm" / "fy2025"
+    tabular = load_taxonomy(
+        old / "icd10cm_tabular_2021.xml.gz", format="icd10cm", order=old / "icd10cm-order-Jan-2021.txt.gz"
+    )
+    external = list(allowed(files.read(new / EXTERNAL)))
+    said = [*allowed(of_notes(tabular)), *(p for p in external if not p.source.endswith(" see"))]
+    follows = chain(
+        (p for p in files.read(new / INDEX, neoplasms=new / NEOPLASMS) if p.source.endswith(" see")),
+        files.read(new / NEOPLASMS),
+        (p for p in external if p.source.endswith(" see")),
+        more_of_index(new / EXTERNAL),
+        more_of_index(new / INDEX),
+    )
+    train = [*bench.train, *(Record({"text": phrase.text}, (phrase.node,)) for phrase in said)]
+    unique = {(record.text, record.labels): record for record in train}
+    taxonomy = add_phrases(bench.taxonomy, _first(allowed(follows)))
+    counts = {**bench.counts, "phrases of notes": len(said) - len(external)}
+    return _replaced(bench, taxonomy, list(unique.values()), counts)
+
+
+def _first(phrases: Iterable[Phrase]) -> Iterator[Phrase]:
+    """Yield no more than `MOST` phrases of a node."""
+    given: dict[str, int] = {}
+    for phrase in phrases:
+        given[phrase.node] = given.get(phrase.node, 0) + 1
+        if given[phrase.node] <= MOST:
+            yield phrase
+
+
+def _replaced(bench: BenchmarkSet, taxonomy: Taxonomy, train: list[Record], counts: dict[str, int]) -> BenchmarkSet:
+    return BenchmarkSet(
+        bench.name,
+        bench.title,
+        taxonomy,
+        train,
+        bench.test,
+        bench.names_known,
+        bench.subsets,
+        bench.answers,
+        bench.coarse,
+        counts,
+    )
+
+
+def measure(row: Row) -> dict[str, Any]:
+    """Fit and rank; return the figures of a row."""
+    bench = icd10cm()
+    if row.all_phrases:
+        bench = with_all_phrases(bench)
+    taxonomy = bench.taxonomy
+    watch, began = Load(), time.perf_counter()
+    model = HierarchicalClassifier(taxonomy=taxonomy, scorer=row.scorer, seed=0)
+    model.fit([record.fields for record in bench.train], [list(record.labels) for record in bench.train])
+    fitted = time.perf_counter()
+    assert bench.answers is not None
+    assert bench.coarse is not None
+    among = [taxonomy.nodes[j] for j in np.flatnonzero(bench.answers)]
+    ranked = model.rank([record.fields for record in bench.test], LISTED, among=among)
+    done = time.perf_counter()
+    ids = [[node.id for node in own] for own in ranked]
+    truth = [record.labels[0] for record in bench.test]
+    category = dict(zip(taxonomy.nodes, bench.coarse, strict=True))
+    return {
+        "row": row.name,
+        "phrases": len(bench.train),
+        "texts of nodes": sum(len(taxonomy.node(j).texts) for j in range(len(taxonomy))),
+        "top-1": float(np.mean([own[:1] == [true] for own, true in zip(ids, truth, strict=True)])),
+        "category": float(
+            np.mean([bool(own) and category[own[0]] == category[true] for own, true in zip(ids, truth, strict=True)])
+        ),
+        "hit@10": float(np.mean([true in own for own, true in zip(ids, truth, strict=True)])),
+        "fit s": fitted - began,
+        "documents/s": len(truth) / (done - fitted),
+        "GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        **watch.figures(),
+    }
+
+
+def table(figures: list[dict[str, Any]]) -> str:
+    """Return the results as a page."""
+    columns = ("top-1", "category", "hit@10")
+    lines = [
+        "# Phrase → code",
+        "",
+        "`python benchmarks/phrases.py`: " + " ".join(__doc__.split("\n\n")[2].split()),
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}.",
+        "",
+        "| phrases, scorer | documents | texts of nodes | top-1 | category | hit@10 | fit s | documents/s | GB |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(
+            f"| {one['row']} | {one['phrases']:,} | {one['texts of nodes']:,} | "
+            + " | ".join(f"{one[column]:.3f}" for column in columns)
+            + f" | {one['fit s']:.0f} | {one['documents/s']:.0f} | {one['GB']:.1f} |"
+            for one in figures
+        ),
+        "",
+        "Best peers (index and descriptions): .545 / .804 / .807 (`results/peers.md`). Times hold for a machine that "
+        f"does nothing else; here others kept {max(one['other cores'] for one in figures):.1f} cores busy at most.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", default="", help="beginning of the names of the rows to measure")
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    if arguments.row is not None:
+        print(json.dumps(measure(next(row for row in ROWS if row.name == arguments.row))))
+        return
+    figures = []
+    for row in ROWS:
+        if row.name.startswith(arguments.rows):
+            command = [sys.executable, __file__, "--row", row.name]
+            answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            figures.append(json.loads(answer.splitlines()[-1]))
+            print(figures[-1], flush=True)
+    (arguments.out / "phrases.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / "phrases.md").write_text(table(figures), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
