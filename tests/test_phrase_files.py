@@ -197,6 +197,11 @@ def test_what_counts_as_forms_of_one_term(title, expected):
     assert forms_of(title) == expected
 
 
+def test_a_term_of_which_a_table_has_only_the_modifier_is_not_the_one_above_it(tmp_path):
+    rows = ROWS + "8,P,0,Pain,,,,R52\n9,P,1,,,,(gastro),A04\n"
+    assert read(save(tmp_path, "a.csv", rows))[-1] == Phrase("A04", "Pain, gastro", "en", "index")
+
+
 def test_modifiers_are_a_second_form(tmp_path):
     found = read(save(tmp_path, "index.xml", INDEX), see=False, modifiers=True)
     assert [phrase.text for phrase in found if phrase.node == "A01.12"] == [
@@ -304,6 +309,11 @@ def test_plain_lists(tmp_path, name, text):
         ("a.xml", "<ICD10CM.index><mainTerm><code>A</code></mainTerm></ICD10CM.index>", "without a <title>"),
         ("a.csv", ROWS.replace("1,S,0", "1,S,x"), "the level is 'x', not a number"),
         ("a.csv", ROWS + "8,D\n", "2 cells, but the header has 8"),
+        ("a.jsonl", '{"node": ["a"], "text": "b"}', "a.jsonl:1: 'node' must be a text"),
+        ("a.jsonl", '{"node": "a", "text": true}', "a.jsonl:1: 'text' must be a text"),
+        ("a.csv", ROWS.replace("1,S,0", f"1,S,{'1' * 5000}"), "not a number"),
+        ("a.csv", "Level,Term,Code\n0,,A00\n", "a.csv:2: an entry without a term"),
+        ("a.xml", "<ICD10CM.index><mainTerm><title/></mainTerm></ICD10CM.index>", "an entry without a term"),
         ("none.tsv", None, "No such file"),
     ],
 )
@@ -390,6 +400,7 @@ def test_phrases_of_newer_codes_go_to_the_longest_known_prefix_only_when_asked()
         ("A01", {"A01"}, ""),  # itself is no prefix
         ("AB1", {"AB"}, ""),  # too short to mean anything
         ("", {"A01"}, ""),
+        ("A01" + "x" * 1_000_000, {"A01"}, "A01"),
     ],
 )
 def test_longest_known_prefix(node, known, prefix):
@@ -458,7 +469,10 @@ def test_a_table_and_the_xml_it_was_made_of_say_the_same(release, table, xml, ki
     rows, entries = list(from_table(short, kind)), list(from_xml(whole, kind))
     assert [(e.level, e.codes, e.modifiers) for e in rows] == [(e.level, e.codes, e.modifiers) for e in entries]
     cut_short = [(row, entry) for row, entry in zip(rows, entries, strict=True) if row.title != entry.title]
-    assert all(entry.modifiers and entry.title.startswith(row.title) for row, entry in cut_short)
+    assert all(
+        entry.modifiers and (entry.title.startswith(row.title) or row.modifiers == f"({row.title})")
+        for row, entry in cut_short
+    )
     assert len(cut_short) == cut
     assert all(row.see in ("", entry.see) for row, entry in zip(rows, entries, strict=True))
     assert (sum(bool(e.see) for e in rows), sum(bool(e.see) for e in entries)) == references

@@ -37,6 +37,7 @@ COLUMNS = {
     ),
 }
 ROW = ("Level", "Term", "See", "SeeAlso", "NonEssModif")
+DIGITS = 3  # of a level, or of the number of a column
 _CODE = re.compile(r"[A-Z0-9][A-Z0-9.]*")
 
 
@@ -46,7 +47,7 @@ class Entry(NamedTuple):
     Attributes:
         line: where it begins in its file.
         level: 0 for a main term, 1 for a term under it, and so on.
-        title: the term, without non-essential modifiers.
+        title: the term, without non-essential modifiers; these where it has nothing else.
         modifiers: these, in their parentheses; they may be said or not without changing the code.
         see: the entry to look at instead.
         codes: one text a column, "" for none; an index has one column.
@@ -89,7 +90,7 @@ def from_xml(path: str | Path, kind: str) -> Iterator[Entry]:
     """Yield the entries of a release file in their order.
 
     Raises:
-        TaxonomyError: not readable, or an entry without a title.
+        TaxonomyError: not readable, or an entry without a term.
     """
     width = len(COLUMNS[kind])
     for element in elements(path, ("mainTerm",)):
@@ -109,7 +110,7 @@ def _walk(element: Element, level: int, width: int, path: str | Path) -> Iterato
     yield Entry(
         element.line,
         level,
-        title.text(ASIDE).replace(" ,", ","),
+        _title(title.text(ASIDE).replace(" ,", ","), modifiers, path, element.line),
         modifiers,
         _reference(element, also=width > 1 and not any(codes)),
         tuple(codes),
@@ -120,12 +121,20 @@ def _walk(element: Element, level: int, width: int, path: str | Path) -> Iterato
             yield from _walk(part, level + 1, width, path)
 
 
+def _title(term: str, modifiers: str, path: str | Path, line: int) -> str:
+    """Return a term; where a table has cut off all that follows a modifier, such as "(gastro)", that one's words."""
+    title = term or " ".join(re.sub(r"[()]", " ", modifiers).split())
+    if not title:
+        fail("an entry without a term", path, line)
+    return title
+
+
 def _column(part: Element) -> int:
     """Return which column of codes an element fills, -1 for none; the first column of a table is the title's."""
     if part.tag == "code":
         return 0
     number = part.attributes.get("col", "") if part.tag == "cell" else ""
-    return int(number) - 2 if number.isdecimal() else -1
+    return int(number) - 2 if number.isdecimal() and len(number) <= DIGITS else -1
 
 
 def _reference(element: Element, also: bool) -> str:
@@ -155,7 +164,7 @@ def from_table(path: str | Path, kind: str) -> Iterator[Entry]:
     """Yield the entries of a table made of a release file, with a row an entry.
 
     Raises:
-        TaxonomyError: not readable, a column is missing, or a level is no number.
+        TaxonomyError: not readable, a column or a term is missing, or a level is no number.
     """
     rows = table.rows(path)
     line, header = next(rows, (1, []))
@@ -166,9 +175,10 @@ def from_table(path: str | Path, kind: str) -> Iterator[Entry]:
         if len(cells) != len(header):
             fail(f"{len(cells)} cells, but the header has {len(header)}", path, line)
         row = {name: " ".join(cells[i].split()) for name, i in at.items()}
-        if not row["Level"].isdecimal():
+        if not row["Level"].isdecimal() or len(row["Level"]) > DIGITS:
             fail(f"the level is {row['Level'][:20]!r}, not a number", path, line)
         codes = tuple(row[name] for name in COLUMNS[kind])
         # Tables of columns have only SeeAlso, which holds their cross references too.
         see = row.get("See", "") if "See" in row or any(codes) else row.get("SeeAlso", "")
-        yield Entry(line, int(row["Level"]), row["Term"], row.get("NonEssModif", ""), see, codes)
+        modifiers = row.get("NonEssModif", "")
+        yield Entry(line, int(row["Level"]), _title(row["Term"], modifiers, path, line), modifiers, see, codes)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hclf.formats.phrases.phrase import Phrase, Tally, same_words
 from hclf.taxonomy import Node, Taxonomy
 
-SHORTEST = 3  # characters of a prefix that may stand for a code
+SHORTEST, LONGEST = 3, 100  # characters of a prefix that may stand for a code
 
 
 def add_phrases(
@@ -33,24 +33,25 @@ def add_phrases(
     tally = Tally() if tally is None else tally
     fresh: dict[str, list[Phrase]] = {}
     for phrase in phrases:
-        node = phrase.node if phrase.node in taxonomy else longest_known_prefix(phrase.node, taxonomy) * nearest
+        node = phrase.node
+        if node not in taxonomy:
+            node = longest_known_prefix(node, taxonomy) if nearest else ""
+            counted = tally.nearest if node else tally.unknown
+            counted[phrase.node] += 1
         if node:
             fresh.setdefault(node, []).append(phrase)
-        counted = tally.nearest if node else tally.unknown
-        counted[phrase.node] += node != phrase.node
     entries = [_extended(entry, fresh.get(entry.id, ()), tally) for entry in map(taxonomy.node, range(len(taxonomy)))]
-    tally.nearest, tally.unknown = +tally.nearest, +tally.unknown
     header = taxonomy.header
     return Taxonomy(entries, taxonomy.edges(), level_names=taxonomy.level_names, rules=taxonomy.rules, **header)
 
 
 def longest_known_prefix(node: str, known: Container[str]) -> str:
-    """Return the longest known id that a longer id begins with, "" if it has fewer than 3 characters.
+    """Return the longest known id that a longer id begins with, "" unless it has 3 to 100 characters.
 
     >>> longest_known_prefix("J45.99", {"J45", "J45.9"})
     'J45.9'
     """
-    shorter = (node[:end].rstrip(".-_/") for end in range(len(node) - 1, SHORTEST - 1, -1))
+    shorter = (node[:end].rstrip(".-_/") for end in range(min(len(node) - 1, LONGEST), SHORTEST - 1, -1))
     return next((prefix for prefix in shorter if len(prefix) >= SHORTEST and prefix in known), "")
 
 

@@ -62,7 +62,14 @@ def _json_rows(path: str | Path) -> Iterator[tuple[int, dict[str, str]]]:
         if text.strip():
             row = _object(text, path, line)
             names = _wanted(list(row), path, line)
-            yield line, {what: _text(str(row[name])) for what, name in names.items() if row[name] is not None}
+            yield line, {what: _value(row[name], name, path, line) for what, name in names.items()}
+
+
+def _value(value: Any, name: str, path: str | Path, line: int) -> str:
+    """Return a value of a row as text; a number may be a code."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+        fail(f"{name!r} must be a text", path, line)
+    return "" if value is None else _text(str(value))
 
 
 def _object(text: str, path: str | Path, line: int) -> Mapping[str, Any]:
