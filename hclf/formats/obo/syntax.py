@@ -77,18 +77,18 @@ def stanzas(path: str | Path) -> Iterator[Stanza]:
 
 def _whole_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Yield (line, text without white space around it); a line that ends in a backslash goes on in the next."""
-    begun, number = "", 0
+    begun: list[str] = []
+    number = 0
     for line, text in lines(path):
         number = number or line
-        text = begun + text.rstrip("\r\n")
-        begun = ""
+        text = text.rstrip("\r\n")
         if (len(text) - len(text.rstrip("\\"))) % 2:
-            begun = text[:-1]
+            begun.append(text[:-1])
             continue
-        yield number, _stripped(text)
-        number = 0
+        yield number, _stripped("".join([*begun, text]))
+        begun, number = [], 0
     if begun:
-        yield number, _stripped(begun)
+        yield number, _stripped("".join(begun))
 
 
 def _stripped(text: str) -> str:
