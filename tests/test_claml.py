@@ -164,6 +164,13 @@ def test_classes_that_are_only_named_as_subclasses(tmp_path: Path) -> None:
     ]
 
 
+def test_a_class_may_be_the_subclass_of_several(tmp_path: Path) -> None:
+    several = [modified(code, '<SubClass code="Z"/>') for code in "XY"]
+    assert list(read(tmp_path, *several, modified("Z")).edges()) == [("X", "Z"), ("Y", "Z")]
+    stated = modified("Z", above="Y")
+    assert list(read(tmp_path, *several, stated).edges()) == [("Y", "Z")]
+
+
 def test_faults_have_their_lines(tmp_path: Path) -> None:
     bad = "\n".join(
         [

@@ -156,14 +156,15 @@ _READ = {
 
 
 def _edges(book: Book) -> None:
-    """Complete the parents of each class by what classes say of their subclasses; then the other way round."""
+    """Give classes that state no parents those that name them as subclass; then the other way round."""
+    stated = {one.code for one in book.classes.values() if one.parents}
     missing: dict[str, int] = {}
     for one in book.classes.values():
         for code in one.below:
             below = book.classes.get(code)
             if below is None:
                 missing[code] = one.line
-            elif not below.parents:
+            elif code not in stated:
                 below.parents.append(one.code)
     if missing:
         line = next(iter(missing.values()))
