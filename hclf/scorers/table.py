@@ -7,7 +7,10 @@ from typing import Any
 
 from hclf.errors import UsageError, did_you_mean, suggest
 
-SCORERS: dict[str, str] = {"linear": "hclf.scorers.linear:LinearScorer"}
+SCORERS: dict[str, str] = {
+    "linear": "hclf.scorers.linear:LinearScorer",
+    "lexicon": "hclf.scorers.lexicon.scorer:LexiconScorer",
+}
 
 
 def scorer_class(name: str) -> type[Any]:
