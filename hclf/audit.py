@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hclf.data import Document, LabelResolver, Problems
 from hclf.data.convert import to_id, to_labels
 from hclf.data.outputs import Target
-from hclf.data.resolver import MAX_SHOWN
+from hclf.data.resolver import MAX_CACHED, MAX_SHOWN
 from hclf.data.rows import BadRow, read_rows
 from hclf.data.sinks import JsonLines
 from hclf.data.sources import OpenSource, Source
@@ -171,7 +171,9 @@ class Auditor:
     def _about_unknown(self, label: str, several: Sequence[str]) -> Finding:
         finding = self._unheard.get(label)
         if finding is None:
-            finding = self._unheard[label] = self._ambiguous(label, several) if several else self._unknown(label)
+            finding = self._ambiguous(label, several) if several else self._unknown(label)
+            if len(label) <= MAX_SHOWN and len(self._unheard) < MAX_CACHED:
+                self._unheard[label] = finding
         return finding
 
     def _ambiguous(self, label: str, several: Sequence[str]) -> Finding:

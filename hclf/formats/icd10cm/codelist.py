@@ -83,7 +83,7 @@ def _headings(draft: Draft, rows: Rows, chapters: dict[str, str], sections: dict
 
 def _codes(draft: Draft, rows: Rows) -> None:
     """Add the codes; without nesting to go by, the parent of a code is the longest code that it begins with."""
-    known = {code for _, (code, *_) in rows}
+    known = {code for _, (code, *_) in rows if CODE.fullmatch(code)}
     parents = {code: _parent(code, known) for code in known}
     headers = set(parents.values())
     for line, (code, text, _, section) in rows:
