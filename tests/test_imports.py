@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ast
 import re
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -294,6 +294,11 @@ def test_help_loads_nothing_heavy(arguments):
     assert not found, _tell(found)
 
 
+def _processor_time_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize(
     "command",
     [[str(Path(sys.executable).with_name("hclf")), "--help"], [sys.executable, "-c", "import hclf"]],
@@ -301,8 +306,8 @@ def test_help_loads_nothing_heavy(arguments):
 )
 def test_it_starts_at_once(command):
     best = float("inf")
-    for _ in range(5):  # the best of five: a busy machine says nothing about us
-        began = time.perf_counter()
+    for _ in range(5):  # of the processor, the best of five: a busy machine says nothing about us
+        began = _processor_time_of_children()
         subprocess.run(command, check=True, capture_output=True, timeout=60)
-        best = min(best, time.perf_counter() - began)
+        best = min(best, _processor_time_of_children() - began)
     assert best < BUDGET, f"{best:.2f} s, more than {BUDGET} s; `python -X importtime` shows where it goes"
