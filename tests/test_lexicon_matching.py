@@ -152,6 +152,7 @@ def spans(finder: PhraseFinder, text: str, **options: bool) -> list[tuple[str, i
         ("dolor lumbar", "👍🏽 dolor agudo lumbar", "dolor agudo lumbar", GAPPED),
         ("neumonía lobar", "Neunonía lobar derecha", "Neunonía lobar", TYPO),
         ("緑茶", "美味しい緑茶です", "緑茶", 0),
+        ("hepatitis A", "a hepatitis, A", "hepatitis, A", ACROSS),
         ("diabetes type II", "type 2 diabetes", "type 2 diabetes", REORDERED),
     ],
 )
@@ -169,6 +170,7 @@ def test_ways_of_saying(phrase, text, said, kind):
         ("緑茶", "茶緑"),
         ("緑茶", "緑の茶"),
         ("ano", "37 años"),
+        ("hepatitis A", "a hepatitis"),
         ("", "nothing"),
         ("a1 a1", "a1"),
     ],

@@ -195,6 +195,7 @@ def test_stop_words_fold_to_nothing_and_have_a_form():
     assert folding.form("The") == "the"
     assert folding.fold("no") == "no"
     assert folding.fold("thé") == "the"  # tea is no article
+    assert folding.fold("a") == "" != folding.fold("A")  # hepatitis A
 
 
 def test_words_equal_to_one_are_not_equal_to_a_third():

@@ -141,9 +141,13 @@ class Folding:
         self.equal = {self.form(word): self.form(same) for same, word in pairs}
 
     def fold(self, word: str) -> str:
-        """Return what a word is compared by; "" for a stop word."""
+        """Return what a word is compared by; "" for a stop word.
+
+        A capital letter by itself is none: it names something, such as the A of "hepatitis A".
+        """
         plain = _plain(word)
-        return "" if plain in self.stop_words else self._form(plain)
+        names = len(word) == 1 and word.isupper()
+        return "" if plain in self.stop_words and not names else self._form(plain)
 
     def form(self, word: str) -> str:
         """Return what a word is compared by where stop words count."""
