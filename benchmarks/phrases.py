@@ -33,6 +33,7 @@ from hclf.formats.phrases import Phrase, add_phrases
 from hclf.formats.phrases.notes import of_notes
 from hclf.formats.phrases.variants import more_of_index
 from hclf.registry import load_taxonomy
+from hclf.scorers import SCORERS
 from hclf.taxonomy import Taxonomy
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -184,15 +185,17 @@ def main() -> None:
     if arguments.row is not None:
         print(json.dumps(measure(next(row for row in ROWS if row.name == arguments.row))))
         return
-    figures = []
+    kept = arguments.out / "phrases.json"
+    figures = {one["row"]: one for one in json.loads(kept.read_text())} if kept.exists() else {}
     for row in ROWS:
-        if row.name.startswith(arguments.rows):
+        if row.name.startswith(arguments.rows) and set(row.scorer.split("+")) <= set(SCORERS):
             command = [sys.executable, __file__, "--row", row.name]
             answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-            figures.append(json.loads(answer.splitlines()[-1]))
-            print(figures[-1], flush=True)
-    (arguments.out / "phrases.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    (arguments.out / "phrases.md").write_text(table(figures), encoding="utf-8")
+            figures[row.name] = json.loads(answer.splitlines()[-1])
+            print(figures[row.name], flush=True)
+    found = [figures[row.name] for row in ROWS if row.name in figures]
+    kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / "phrases.md").write_text(table(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
