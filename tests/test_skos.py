@@ -122,6 +122,22 @@ def test_one_of_several_schemes(tmp_path: Path, scheme: str) -> None:
     assert messages(path, scheme="Onee")[0] == "no concept scheme 'Onee' in this file; did you mean 'one'?"
 
 
+def test_a_scheme_has_to_be_named_clearly(tmp_path: Path) -> None:
+    path = put(
+        tmp_path,
+        PREFIXES
+        + """
+<http://example.org/1> a skos:ConceptScheme ; dct:title "Tea" ; skos:hasTopConcept :a .
+<http://example.org/2> a skos:ConceptScheme ; dct:title "Tea" .
+:a a skos:Concept .
+""",
+    )
+    assert messages(path, scheme="Tea")[0] == (
+        "2 concept schemes are called 'Tea'; give the IRI of one (http://example.org/1, http://example.org/2)"
+    )
+    assert formats.read(path, scheme="1").nodes == ("a",)
+
+
 def test_broader_said_in_every_way(tmp_path: Path) -> None:
     text = """
 @prefix iso: <http://purl.org/iso25964/skos-thes#> .
@@ -148,6 +164,13 @@ def test_labels_of_skos_xl_and_kinds_of_concepts_of_its_own(tmp_path: Path) -> N
 :l a xl:Label ; xl:literalForm "brew"@en .
 """
     assert read(tmp_path, text)["a"] == Node("a", {"en": "Tea"}, {"en": ("brew",)})
+
+
+def test_labels_of_skos_xl_are_in_the_same_order_each_time(tmp_path: Path) -> None:
+    labels = " , ".join(f'[ xl:literalForm "{text}"@{language} ]' for text in "badc" for language in ("fr", "en"))
+    text = f"@prefix xl: <http://www.w3.org/2008/05/skos-xl#> .\n:a a skos:Concept ; xl:altLabel {labels} ."
+    synonyms = read(tmp_path, text)["a"].synonyms
+    assert list(synonyms.items()) == [("en", ("a", "b", "c", "d")), ("fr", ("a", "b", "c", "d"))]
 
 
 def test_a_second_preferred_label_is_a_synonym(tmp_path: Path) -> None:

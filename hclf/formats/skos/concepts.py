@@ -77,12 +77,17 @@ class _Reader:
             {*graph.subjects(RDF.type, SKOS.ConceptScheme), *graph.objects(None, SKOS.inScheme)}, key=str
         )
         header["source"] = Path(self.draft.file).name
-        called = {
-            name: scheme for scheme in schemes for name in (*self._labels_of(scheme), _name(scheme), str(scheme))
-        }
+        called: dict[str, list[Term]] = {}
+        for scheme in schemes:
+            for name in dict.fromkeys((*self._labels_of(scheme), _name(scheme), str(scheme))):
+                called.setdefault(name, []).append(scheme)
         if wanted:
-            self.scheme = called.get(wanted)
-            if self.scheme is None:
+            meant = called.get(wanted, [])
+            self.scheme = meant[0] if meant else None
+            if len(meant) > 1:
+                names = ", ".join(map(_shown, meant[:5]))
+                self.draft.fault(f"{len(meant)} concept schemes are called {wanted!r}; give the IRI of one ({names})")
+            elif not meant:
                 hint = (
                     did_you_mean(suggest(wanted, called)) or f"; it has {', '.join(map(_shown, schemes)) or 'none'}"
                 )
@@ -186,10 +191,16 @@ class _Reader:
     def _texts(self, concept: Term, word: str) -> Texts:
         """Return the labels of a kind by language, those of SKOS-XL included."""
         found = self._plain(concept, SKOS[word])
-        for label in sorted(self.graph.objects(concept, SKOSXL[word]), key=str):
-            for language, texts in self._plain(label, SKOSXL.literalForm).items():
-                known = found.setdefault(language, [])
-                known += [text for text in texts if text not in known]
+        further = [
+            (language, text)
+            for label in self.graph.objects(concept, SKOSXL[word])
+            for language, texts in self._plain(label, SKOSXL.literalForm).items()
+            for text in texts
+        ]
+        for language, text in sorted(further):  # by what they say: blank nodes are called differently each time
+            known = found.setdefault(language, [])
+            if text not in known:
+                known.append(text)
         return found
 
     def _plain(self, subject: Term, word: URIRef) -> Texts:
