@@ -93,6 +93,7 @@ NAMED = {
     "fifth (E08-E13 with fifth character 1)": ["E08.41", "E08.51", "E10.41"],
     "adverse effect (T36 with fifth or sixth character 5)": ["T36.0X5", "T36.95"],
     "poisoning (T36.- with fifth or sixth character 1-4 or 6)": ["T36.0X1", "T36.96"],
+    "in words (T36.- with fifth or sixth character 1 through 4, or 6)": ["T36.0X1", "T36.96"],
     "outside (T36.-) with fifth or sixth character 5": ["T36.0X5", "T36.95"],
     "seventh (T36.- with 7th character D)": ["T36.0X5D"],
     "final (I69. with final characters -21)": ["I69.021"],
@@ -118,6 +119,7 @@ def test_what_texts_name_in_vain() -> None:
     assert refer()("gone (E10.7, E20, E99-E98)") == Found(("E20",), ("E10.7", "E99-E98"))
     assert refer()("gone (E10.7-)").missing == ("E10.7-",)
     assert refer()("open (T36.- with open fracture 7th character)").unclear == "with open fracture 7th character"
+    assert refer()("backwards (T36 with fifth character 9-1)").unclear == "with fifth character 9-1"
     assert refer()("see E08 with ketoacidosis") == Found(unclear="with ketoacidosis")
     assert refer()("fourth (E10 with fourth character 7)") == Found((), ("E10",))
 

@@ -29,7 +29,8 @@ _CHARACTER = re.compile(
 _FINAL = re.compile(r"final\s+characters?\s+-?([0-9A-Z]+)")
 _SUFFIX = re.compile(r"\.?([0-9]{1,3})-?")
 _VALUE = re.compile(
-    r"(?<![0-9A-Za-z])([0-9A-Z])-([0-9A-Z])(?![0-9A-Za-z])|(?<![0-9A-Za-z])([0-9A-Z]{1,3})(?![0-9A-Za-z])"
+    r"(?<![0-9A-Za-z])([0-9A-Z])(?:-| to | through )([0-9A-Z])(?![0-9A-Za-z])"
+    r"|(?<![0-9A-Za-z])([0-9A-Z]{1,3})(?![0-9A-Za-z])"
 )
 _PLACES = {"four": 4, "4": 4, "fift": 5, "5": 5, "six": 6, "6": 6, "seven": 7, "7": 7}
 _BEFORE_SEVENTH, _PLACEHOLDER = 6, "X"
@@ -327,8 +328,8 @@ def _condition(text: str) -> Condition | None:
         first, join, second, said = found.groups()
         places = [next(n for word, n in _PLACES.items() if name.startswith(word)) for name in (first, second) if name]
         values = list(_values(said))
-        if not values:
-            return lambda whole, named: True
+        if not values:  # "to indicate intent": any will do; but a range that runs backwards says nothing
+            return None if _VALUE.search(said) else lambda whole, named: True
         if join == "or":
             return lambda whole, named: _last_told(whole) in {(place, v) for place in places for v in values}
         start, stop = places[0] - 1, places[-1]
