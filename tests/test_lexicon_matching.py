@@ -192,12 +192,6 @@ def test_a_doubtful_match_drops_no_sure_one():
     assert spans(finder, "dolor, lumbar") == [("dolor", 0, 0), ("dolor, lumbar", 1, ACROSS)]
 
 
-def test_sizes_and_what_cannot_be_found():
-    finder = PhraseFinder(["cancer of the breast (left)", "of the", "", "!"])
-    assert finder.sizes.tolist() == [3, 0, 0, 0]
-    assert finder.unfindable.tolist() == [1, 2, 3]
-
-
 def test_no_phrases_and_no_texts():
     assert len(PhraseFinder([]).find(["some text"]).rows) == 0
     assert len(PhraseFinder(["the"]).find(["the text"]).rows) == 0

@@ -114,18 +114,6 @@ class PhraseFinder:
         unspaced = np.array([is_unspaced(word) for word in variants.vocabulary], dtype=bool)
         self._rigid = variants.totals(unspaced, np.logical_or)
 
-    @property
-    def unfindable(self) -> Ints:
-        """The phrases without a word to find: of stop words only, of signs, or empty."""
-        return np.flatnonzero(self.sizes == 0)
-
-    @property
-    def sizes(self) -> Ints:
-        """How many words each phrase has, stop words not counted."""
-        sizes = np.zeros(self.variants.phrases_given, dtype=np.int64)
-        np.maximum.at(sizes, self.variants.phrase, self._sizes)
-        return sizes
-
     def find(self, texts: Sequence[str], *, nested: bool = False) -> Matches:
         """Return the matches in texts.
 
@@ -253,16 +241,14 @@ class PhraseFinder:
 
     def get_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return everything needed to find again, as JSON-able values and arrays."""
-        variants, variant_arrays = self.variants.get_state()
         config = {
             "reorder": self.reorder,
             "gap": self.gap,
             "typos": self.typos,
             "folding": self.folding.get_state(),
             "known_words": self.known_words,
-            "variants": variants,
         }
-        return config, variant_arrays
+        return config, self.variants.get_state()
 
     @classmethod
     def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
@@ -271,7 +257,7 @@ class PhraseFinder:
         finder.reorder, finder.gap, finder.typos = config["reorder"], config["gap"], config["typos"]
         finder.folding = Folding.from_state(config["folding"])
         finder.known_words = list(config["known_words"])
-        finder.variants = Variants.from_state(config["variants"], arrays)
+        finder.variants = Variants.from_state(arrays)
         finder._prepare()
         return finder
 

@@ -198,7 +198,7 @@ class Folding:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Folding:
         """Build a folding from what `get_state` returned."""
-        folding = cls([])
+        folding = cls.__new__(cls)
         folding.stop_words, folding.letters, folding.whole = (
             frozenset(state[name]) for name in ("stop_words", "letters", "whole")
         )

@@ -41,19 +41,12 @@ class Variants:
         vocabulary: folded words; the id of a word is its index.
         indptr, words: (variants + 1,), (occurrences,) the words of each variant, at least one.
         phrase: (variants,) the phrase that each is of, ascending.
-        phrases_given: how many phrases there were.
     """
 
     def __init__(
-        self,
-        vocabulary: list[str],
-        indptr: Ints,
-        words: NDArray[np.int32],
-        phrase: NDArray[np.int32],
-        phrases_given: int,
+        self, vocabulary: list[str], indptr: Ints, words: NDArray[np.int32], phrase: NDArray[np.int32]
     ) -> None:
         self.vocabulary, self.indptr, self.words, self.phrase = vocabulary, indptr, words, phrase
-        self.phrases_given = phrases_given
 
     @cached_property
     def counts(self) -> Ints:
@@ -82,23 +75,22 @@ class Variants:
         keep = _distinct(indptr, words, phrase)
         _, places = ranges(indptr[keep], indptr[keep + 1])
         sizes = np.diff(indptr)[keep]
-        return cls(vocabulary, np.append(0, np.cumsum(sizes)), words[places], phrase[keep], len(phrases))
+        return cls(vocabulary, np.append(0, np.cumsum(sizes)), words[places], phrase[keep])
 
-    def get_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Return JSON-able values and arrays that `from_state` builds equal variants from."""
-        arrays: dict[str, NDArray[Any]] = {
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Return arrays that `from_state` builds equal variants from."""
+        return {
             "vocabulary": np.frombuffer("\n".join([*self.vocabulary, ""]).encode(), dtype=np.uint8),
             "indptr": self.indptr,
             "words": self.words,
             "phrase": self.phrase,
         }
-        return {"phrases": self.phrases_given}, arrays
 
     @classmethod
-    def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+    def from_state(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Build variants from what `get_state` returned."""
         vocabulary = arrays["vocabulary"].tobytes().decode().split("\n")[:-1]
-        return cls(vocabulary, arrays["indptr"], arrays["words"], arrays["phrase"], config["phrases"])
+        return cls(vocabulary, arrays["indptr"], arrays["words"], arrays["phrase"])
 
 
 def _as_words(texts: Sequence[str], folding: Folding) -> tuple[list[str], Ints, NDArray[np.int32]]:
