@@ -284,7 +284,7 @@ def test_names_in_another_language_are_found_by_cognates_and_glossary() -> None:
     phrases = [
         " ".join(map(folding.fold, words.split())) for words in ("cancer prostata", "litiasis renal", "atelectasias")
     ]
-    found = index.nearest(phrases, 1)
+    found, _ = index.nearest(phrases, 1)
     assert [names[index.phrase[i]] for i in found.indices] == names[:3]
 
 

@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from hclf.scorers.lexicon.automaton import GAPPED, REORDERED, TYPO
 from hclf.scorers.lexicon.context import DENIED, FAMILY, HISTORICAL, HYPOTHETICAL
+from hclf.scorers.lexicon.folding import sections
 from hclf.scorers.lexicon.matches import ranges
 from hclf.scorers.lexicon.spans import best_of_each
 from hclf.scorers.lexicon.weights import Book
@@ -20,8 +21,9 @@ from hclf.taxonomy import Taxonomy, distinct
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-NEAR, NAMED = 6, 8  # nodes of a place by phrases spelt alike, and by names
+NEAR, NAMED = 6, 12  # nodes of a place by phrases spelt alike, and by names
 SHARPNESS = 8  # exponent of similarities that vote
+ASSIGNABLE = 0.02  # similarity by which nodes that may be assigned come first
 NEVER = -6.0  # log-odds where there is no span
 FEATURES = (
     "span",
@@ -44,12 +46,15 @@ FEATURES = (
     "most similar",
     "named",
     "named share",
+    "longer",
+    "tied",
     "best named",
     "prior",
     "prior above",
     "leaf",
     "assignable",
     "level",
+    "vague",
     "denied",
     "historical",
     "family",
@@ -121,11 +126,19 @@ class Links(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """What is like places: similarities (keys, phrases) and (keys, names), and the key of each place."""
+    """What is like places.
+
+    Attributes:
+        spelt, named: similarities (keys, phrases) and (keys, names).
+        key_of: the key of each place.
+        says, names_say: how much each key and each name says.
+    """
 
     spelt: csr_matrix[Any]
     named: csr_matrix[Any]
     key_of: Ints
+    says: Floats
+    names_say: Floats
 
 
 class Outline(NamedTuple):
@@ -133,21 +146,25 @@ class Outline(NamedTuple):
 
     Attributes:
         above: first parent of each node, or itself.
-        about: (nodes, 3) whether it is a leaf, may be assigned, and its level.
+        about: (nodes, 4) whether it is a leaf, may be assigned, its level, and whether its name has words that say
+            nothing ("unspecified").
     """
 
     above: Ints
     about: Floats
 
     @classmethod
-    def of(cls, taxonomy: Taxonomy) -> Self:
+    def of(cls, taxonomy: Taxonomy, languages: Sequence[str] | None = None) -> Self:
         """Return the outline of a taxonomy."""
         every = np.arange(len(taxonomy))
         above = every.copy()
         child, parent = taxonomy.parents.of_many(every)
         above[child[::-1]] = parent[::-1]
         assignable = [taxonomy.node(j).assignable for j in range(len(taxonomy))]
-        return cls(above, np.column_stack([taxonomy.is_leaf, assignable, taxonomy.levels]).astype(np.float32))
+        fillers = [filler.casefold() for listed in sections(languages, "fillers") for filler in listed]
+        vague = [any(filler in name.casefold() for filler in fillers) for name in taxonomy.names]
+        about = np.column_stack([taxonomy.is_leaf, assignable, taxonomy.levels, vague])
+        return cls(above, about.astype(np.float32))
 
 
 class Meanings(NamedTuple):
@@ -175,7 +192,7 @@ def meanings(
     width = np.int64(len(outline.above))
     exact = _exact(places, links, book)
     near, near_best = _near(places, alike, book, width)
-    named, named_best = _named(places, alike, name_nodes, width)
+    named, named_best = _named(places, alike, name_nodes, outline)
     keys = distinct(np.concatenate([exact["key"], near["key"], named["key"]]))
     place, node = np.divmod(keys, width)
 
@@ -215,6 +232,8 @@ def meanings(
             near_best[place],
             named_as,
             column(named, "share"),
+            column(named, "longer"),
+            column(named, "tied"),
             named_best[place],
             prior,
             above,
@@ -279,24 +298,34 @@ def _near(places: Places, alike: Alike, book: Book, width: np.int64) -> tuple[di
 
 
 def _named(
-    places: Places, alike: Alike, name_nodes: tuple[Ints, Ints], width: np.int64
+    places: Places, alike: Alike, name_nodes: tuple[Ints, Ints], outline: Outline
 ) -> tuple[dict[str, NDArray[Any]], Floats]:
     """Return the nodes with names that say what places say, and the best similarity of each place."""
-    named = alike.named
+    named, width = alike.named, np.int64(len(outline.above))
     of, at = _rows(named, alike.key_of)
     name, similarity = named.indices[at].astype(np.int64), named.data[at].astype(np.float64)
     item, owned = ranges(np.searchsorted(name_nodes[0], name), np.searchsorted(name_nodes[0], name, side="right"))
     node = name_nodes[1][owned]
     keys, back = np.unique(of[item] * width + node, return_inverse=True)
-    nearest = np.zeros(len(keys))
-    np.maximum.at(nearest, back, similarity[item])
-    owner = keys // width
+    best_first = np.lexsort((-similarity[item], back))
+    chosen = best_first[np.searchsorted(back[best_first], np.arange(len(keys)))]
+    nearest = similarity[item[chosen]]
+    says = alike.says[alike.key_of][of[item[chosen]]]
+    longer = alike.names_say[name[item[chosen]]] / np.maximum(says, 1e-9)
+    owner, column = np.divmod(keys, width)
     best = np.zeros(len(places.documents), dtype=np.float32)
     np.maximum.at(best, owner, nearest.astype(np.float32))
     votes = np.bincount(owner, nearest**SHARPNESS, minlength=len(best))
-    chosen = best_of_each(owner, nearest, NAMED)
-    values = {"key": keys, "similarity": nearest, "share": nearest**SHARPNESS / np.maximum(votes[owner], 1e-9)}
-    return {what: array[chosen] for what, array in values.items()}, best
+    tied = np.bincount(owner, nearest > best[owner] - 0.02, minlength=len(best))
+    kept = best_of_each(owner, nearest + ASSIGNABLE * outline.about[column, 1], NAMED)
+    values = {
+        "key": keys,
+        "similarity": nearest,
+        "share": nearest**SHARPNESS / np.maximum(votes[owner], 1e-9),
+        "longer": longer,
+        "tied": tied[owner],
+    }
+    return {what: array[kept] for what, array in values.items()}, best
 
 
 def _rows(matrix: csr_matrix[Any], rows: Ints) -> tuple[Ints, Ints]:

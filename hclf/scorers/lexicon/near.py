@@ -113,9 +113,15 @@ def empty_matrix(rows: int, columns: int) -> csr_matrix[Any]:
 def _unit(matrix: csr_matrix[Any]) -> csr_matrix[Any]:
     """Return rows of unit length, or of nothing."""
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    squares = np.bincount(rows, matrix.data.astype(np.float64) ** 2, minlength=matrix.shape[0])
-    data = (matrix.data / np.sqrt(np.maximum(squares, 1e-30))[rows]).astype(np.float32)
+    data = matrix.data / np.maximum(_lengths(matrix), np.float32(1e-12))[rows]
     return csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _lengths(matrix: csr_matrix[Any]) -> NDArray[np.float32]:
+    """Return the length of each row."""
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    squares = np.bincount(rows, matrix.data.astype(np.float64) ** 2, minlength=matrix.shape[0])
+    return np.asarray(np.sqrt(squares), dtype=np.float32)
 
 
 def _top(left: csr_matrix[Any], right: csr_matrix[Any], count: int, least: float) -> csr_matrix[Any]:
@@ -146,20 +152,27 @@ class Names:
         counts = np.bincount(self.names.indices, minlength=len(index))
         total = max(self.names.shape[0], 1)
         self.idf = (np.log(total / np.maximum(counts, 1)) + 0.5).astype(np.float32)
-        self._by_word = csr_matrix(_unit(csr_matrix(self.names @ diags(self.idf))).T)
+        names = csr_matrix(self.names @ diags(self.idf))
+        self.lengths = _lengths(names)
+        self._by_word = csr_matrix(_unit(names).T)
         self._spelling = Spelling.of(self.vocabulary)
         self._meant = {word: [index[name] for name in names if name in index] for word, names in self.table.items()}
         self._index = index
 
-    def nearest(self, phrases: Sequence[str], count: int, least: float = LEAST) -> csr_matrix[Any]:
-        """Return (phrases, names) similarities, of each row the highest; phrases are folded words."""
+    def nearest(
+        self, phrases: Sequence[str], count: int, least: float = LEAST
+    ) -> tuple[csr_matrix[Any], NDArray[np.float32]]:
+        """Return (phrases, names) similarities, of each row the highest, and how much each phrase says.
+
+        Phrases are folded words. What a text says is the length of its vector before that becomes 1.
+        """
         words = sorted({word for phrase in phrases for word in phrase.split()})
         index = {word: i for i, word in enumerate(words)}
         counts = [len(phrase.split()) for phrase in phrases]
         columns = np.array([index[word] for phrase in phrases for word in phrase.split()], dtype=np.int64)
         said = _binary(np.repeat(np.arange(len(phrases)), counts), columns, (len(phrases), len(words)))
-        rows = _unit(csr_matrix(said @ self._meaning(words) @ diags(self.idf)))
-        return _top(rows, self._by_word, count, least)
+        rows = csr_matrix(said @ self._meaning(words) @ diags(self.idf))
+        return _top(_unit(rows), self._by_word, count, least), _lengths(rows)
 
     def _meaning(self, words: Sequence[str]) -> csr_matrix[Any]:
         """Return (words, vocabulary): which words of names a word stands for, rows of unit length at most."""

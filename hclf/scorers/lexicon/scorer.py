@@ -54,7 +54,7 @@ OPTIONS = ("languages", "mined", "min_documents", "context", "spans", "similar",
 MOST_WORDS = 12  # of a text about a node that is a phrase
 MOST_SPANS = 45  # of a document that are looked at without having been found as a phrase
 LEAST_SPAN = -4.4  # log-odds of one
-SPELT, NAMED = 40, 30  # phrases and names that are compared with a place
+SPELT, NAMED = 40, 120  # phrases and names that are compared with a place
 PARTS = 5  # of the documents, for models that must not have seen a document
 ENOUGH = 200  # right pairs that trees are learned from; with fewer, fixed weights
 EASY = 0.3  # share of the wrong pairs of places that are learned from
@@ -135,7 +135,7 @@ class LexiconScorer:
         said = said_in(mentions or [[]] * n, texts, tokens)
         spoken = np.isin(np.arange(n), said.documents)  # documents in which someone marked mentions
         official = self._gather(taxonomy, texts, tokens, said, labels, spoken)
-        self.outline = Outline.of(taxonomy)
+        self.outline = Outline.of(taxonomy, self.languages)
         self.ancestors = closures(taxonomy, np.arange(len(taxonomy)))
         matches = self.finder.find(texts.texts, nested=True)
         first, last = _places_of(tokens, matches)
@@ -377,12 +377,14 @@ class LexiconScorer:
         key_of = np.array([index[key] for key in places.keys], dtype=np.int64)
         width = len(self.keys)
         if self._names is None:
-            nothing = empty_matrix(len(unique), width)
-            alike, name_nodes = Alike(nothing, nothing, key_of), (np.zeros(0, np.int64), np.zeros(0, np.int64))
+            nothing, none = empty_matrix(len(unique), width), np.zeros(len(unique), dtype=np.float32)
+            alike = Alike(nothing, nothing, key_of, none, none)
+            name_nodes = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
         else:
             spelt = self._spelling.nearest(unique, SPELT)
             spelt = csr_matrix((spelt.data, self._told[spelt.indices], spelt.indptr), shape=(len(unique), width))
-            alike, name_nodes = Alike(spelt, self._names.nearest(unique, NAMED), key_of), self._name_nodes
+            named, says = self._names.nearest(unique, NAMED)
+            alike, name_nodes = Alike(spelt, named, key_of, says, self._names.lengths), self._name_nodes
         return meanings(places, links, alike, self.book, name_nodes, self.outline)
 
     def _fixed(self, found: Meanings) -> NDArray[np.float64]:
