@@ -78,7 +78,8 @@ def test_english(text, flags):
         ("Si bien tiene [fiebre].", [""]),
         ("Antecedentes de [asma] e [hipertensión].", ["h", "h"]),
         ("Antecedentes familiares de [asma].", ["f"]),
-        ("Madre con [asma].", [""]),  # "con" ends a scope
+        ("Madre con [asma].", ["f"]),
+        ("Madre sana, con [asma].", [""]),  # elsewhere "con" ends a scope
         ("Su madre padecía [asma].", ["f"]),
         ("Traído por sus padres por [exantema].", [""]),
         ("SIN ANTECEDENTES FAMILIARES DE [CÁNCER].", ["df"]),

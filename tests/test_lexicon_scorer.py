@@ -325,3 +325,14 @@ def test_left_out_wrong_rows_are_made_up_for() -> None:
     keep = truth | (rng.random(8_000) < 0.25)
     trees = Trees.fit(X[keep], truth[keep], trees=5, leaves=4, rate=0.1, wrong_share=0.25)
     assert trees.probabilities(X).mean() == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "text", ["Niega asma.", "Denies asthma.", "Mother had asthma.", "Padre con asma.", "History of asthma."]
+)
+def test_with_little_to_learn_from_what_is_objected_to_is_no_evidence(text):
+    node = CODES.index("J45")
+    plain = learned(min_documents=1, context=False).probabilities([{"text": text}])
+    told = learned(min_documents=1).probabilities([{"text": text}])
+    assert node in plain[1].tolist()
+    assert node not in told[1].tolist()

@@ -5,7 +5,8 @@
     weigh     boosted trees over (place, node), then over (document, node): learned weights of phrases
 
 Nobody is judged by what it taught: features of training documents come from models and counts of other documents.
-Context (denied, of the past, of a relative, only possible) is a feature, no filter.
+Context (denied, of the past, of a relative, only possible) is a feature: coders differ in what they make of it. Where
+there is too little to learn from, what is denied, of the past or of a relative is no evidence.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 OPTIONS = ("languages", "mined", "min_documents", "context", "spans", "similar", "gap", "seed")
+OBJECTIONS = ("denied", "historical", "family")  # contexts in which a mention is not about the document's own case
 MOST_WORDS = 12  # of a text about a node that is a phrase
 MOST_SPANS = 45  # of a document that are looked at without having been found as a phrase
 LEAST_SPAN = -4.4  # log-odds of one
@@ -72,7 +74,8 @@ class LexiconScorer:
         languages: whose stop words, endings and context to use; None means all that ship.
         mined: keep phrases of the training documents, which are text from records.
         min_documents: documents that such a phrase must stand in.
-        context: tell what is denied, of the past, of a relative or only possible from what is not.
+        context: tell what is denied, of the past, of a relative or only possible from what is not. What that is worth
+            is learned; with little to learn from, the first three are no evidence.
         spans: learn from mentions how other mentions read.
         similar: look for phrases spelt alike and names that say the same, too.
         gap: words that may stand within a phrase.
@@ -388,9 +391,11 @@ class LexiconScorer:
         return meanings(places, links, alike, self.book, name_nodes, self.outline)
 
     def _fixed(self, found: Meanings) -> NDArray[np.float64]:
-        """Return chances where there is too little to learn weights from."""
+        """Return chances where there is too little to learn weights from: there, what is objected to is no evidence."""
         official = found.features[:, FEATURES.index("official")]
         fixed: NDArray[np.float64] = np.maximum(found.rates, 0.5 * official).clip(0, 0.98).astype(np.float64)
+        objected = found.features[:, [FEATURES.index(flag) for flag in OBJECTIONS]].any(axis=1)
+        fixed[objected] = 0
         return fixed
 
     # -- why -------------------------------------------------------------------------------------------------
