@@ -391,7 +391,7 @@ class LexiconScorer:
         return meanings(places, links, alike, self.book, name_nodes, self.outline)
 
     def _fixed(self, found: Meanings) -> NDArray[np.float64]:
-        """Return chances where there is too little to learn weights from: there, what is objected to is no evidence."""
+        """Return chances where there is too little to learn from: there, what is objected to is no evidence."""
         official = found.features[:, FEATURES.index("official")]
         fixed: NDArray[np.float64] = np.maximum(found.rates, 0.5 * official).clip(0, 0.98).astype(np.float64)
         objected = found.features[:, [FEATURES.index(flag) for flag in OBJECTIONS]].any(axis=1)
