@@ -122,7 +122,8 @@ def learn(kind: str, part: Part, name: str, taxonomy: Taxonomy, options: Mapping
     Y = label_matrix(taxonomy, part.codes)
     if kind == "linear":
         scorer = LinearScorer(node_texts=False, matching=False, n_jobs=2)
-        scorer.full_codes = np.unique(label_matrix(taxonomy, part.codes, closed=False).indices)  # type: ignore[attr-defined]
+        linear: Any = scorer
+        linear.full_codes = np.unique(_truth(part, taxonomy).indices)
         return scorer.fit(inputs(part, name), Y, taxonomy=taxonomy)
     mentions = part.mentions if name == "text_es" else None
     return LexiconScorer(**options).fit(inputs(part, name), Y, taxonomy=taxonomy, mentions=mentions)
@@ -277,14 +278,14 @@ def run(train: Part, held: Part, name: str, taxonomy: Taxonomy, systems: Sequenc
                 sum(seconds[key] for key in keys),
             )
         )
-        print(name, outcomes[-1], flush=True)
+        print(name, system.name, f"F1 {outcomes[-1].f1[2]:.4f} MAP {outcomes[-1].map:.4f}", flush=True)
     return outcomes
 
 
 def _crossed(
     kind: str, train: Part, held: Part, name: str, taxonomy: Taxonomy, options: Mapping[str, Any], fold: Any
 ) -> tuple[tuple[Channels, Channels], Any, float]:
-    """Return what a scorer says of the train part, each document by one that has not seen it, and of the eval part."""
+    """Return what a scorer says of the train part, by folds, and of the eval part; the scorer; seconds to fit it."""
     parts: list[Channels] = []
     order = np.concatenate([np.flatnonzero(fold == i) for i in range(FOLDS)])
     for i in range(FOLDS):
@@ -340,10 +341,10 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 def details(outcomes: Sequence[Outcome]) -> str:
     """Return hF per level, and evidence."""
-    depth = max(len(o.levels) for o in outcomes)
-    lines = ["| system | " + " | ".join(f"level {i + 1}" for i in range(depth)) + " |", "|---|" + "---|" * depth]
+    depth = sum(level["support"] > 0 for level in outcomes[0].levels)
+    lines = ["| hF of | " + " | ".join(f"level {i + 1}" for i in range(depth)) + " |", "|---|" + "---|" * depth]
     for o in outcomes:
-        lines.append(f"| {o.name} | " + " | ".join(f"{level['f1']:.3f}" for level in o.levels) + " |")
+        lines.append(f"| {o.name} | " + " | ".join(f"{level['hF']:.3f}" for level in o.levels[:depth]) + " |")
     with_evidence = [o for o in outcomes if o.evidence]
     if with_evidence:
         names = list(with_evidence[0].evidence)
