@@ -37,6 +37,10 @@ bench: $(VENV)/.ready
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/operating_points.py
 	$(BIN)/python benchmarks/guarantees.py
+	$(BIN)/python benchmarks/lexicon.py
+	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/codiesp.py
+	$(BIN)/python benchmarks/phrases.py
 	test -d .bench/venv || $(BIN)/python benchmarks/peers.py --setup
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/frontier.py
