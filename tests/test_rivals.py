@@ -79,7 +79,7 @@ def slow_standings(case: Case, i: int, j: int) -> dict[str, float]:
         "logit": logit[j],
         **dict(zip(FEATURES, case.of.features[pair].tolist(), strict=True)),
         **dict(zip(PARTS, case.of.parts[:, pair].tolist(), strict=True)),
-        "all words": float(case.of.features[pair, 0] == 1),
+        "all words": float(case.of.features[pair, 0] > 0.999),  # 1, but for rounding
         "behind": logit[j] - max(logit.values()),
         "log probability": np.log(probability[j] + LEAST),
         "rank": place(logit),
