@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
-from hclf._version import __version__
 from hclf.evidence import Contrast, Explanation, Span
 from hclf.report.evidence import said
-from hclf.report.template import fill, html_bar, resource
+from hclf.report.template import html_bar, html_page
 from hclf.taxonomy import Taxonomy
 
 
@@ -53,18 +52,15 @@ def evidence_page(taxonomy: Taxonomy, documents: Sequence[Explained], *, title: 
     name = " ".join(filter(None, [taxonomy.title or taxonomy.id, taxonomy.version]))
     counts = {"document": len(documents), "explained node": sum(len(d.explanations) for d in documents)}
     said_of = [f"{n:,} {what}{'' if n == 1 else 's'}" for what, n in counts.items()]
-    page = fill(
-        resource("evidence.html"),
-        {
-            "title": escape(title),
-            "subtitle": escape(" · ".join([*said_of, name])),
-            "generator": f"hclf {escape(__version__)}",
-            "css": resource("page.css") + "\n" + resource("evidence.css"),
-            "js": resource("evidence.js"),
-            "documents": "\n".join(_document(taxonomy, i, d) for i, d in enumerate(documents)),
-        },
+    return html_page(
+        "evidence.html",
+        {"documents": "\n".join(_document(taxonomy, i, d) for i, d in enumerate(documents))},
+        title=title,
+        subtitle=" · ".join([*said_of, name]),
+        css=("page.css", "evidence.css"),
+        js="evidence.js",
+        kind="evidence",
     )
-    return page.encode("utf-8", "replace").decode("utf-8")  # half a character would make the file unwritable
 
 
 def _document(taxonomy: Taxonomy, number: int, document: Explained) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from hclf._version import __version__
 from hclf.diagnostics import Diagnostics
 from hclf.evaluation import Evaluation
 from hclf.report.examples import Example
@@ -30,7 +29,7 @@ from hclf.report.sections import (
     summary_section,
     sweep_section,
 )
-from hclf.report.template import fill, resource
+from hclf.report.template import html_page
 from hclf.statistics import Comparison
 from hclf.taxonomy import Taxonomy
 
@@ -98,14 +97,9 @@ def html_report(
     present = {heading: body for heading, body in sections.items() if body}
     charts_kind, charts_text = as_script(charts(diagnostics))
     nodes_kind, nodes_text = as_script(node_columns(taxonomy, evaluation, diagnostics))
-    page = fill(
-        resource("page.html"),
+    return html_page(
+        "page.html",
         {
-            "title": escape(title),
-            "subtitle": escape(_subtitle(taxonomy, evaluation)),
-            "generator": f"hclf {escape(__version__)}",
-            "css": resource("page.css"),
-            "js": resource("page.js"),
             "contents": "".join(
                 f'<a href="#{_anchor(heading)}">{escape(SHORT.get(heading, heading))}</a>' for heading in present
             ),
@@ -118,8 +112,11 @@ def html_report(
             "nodes_kind": nodes_kind,
             "nodes": nodes_text,
         },
+        title=title,
+        subtitle=_subtitle(taxonomy, evaluation),
+        css=("page.css",),
+        js="page.js",
     )
-    return page.encode("utf-8", "replace").decode("utf-8")  # half a character would make the file unwritable
 
 
 def _anchor(heading: str) -> str:

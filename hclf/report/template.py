@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
+from hclf._version import __version__
+
 
 def resource(name: str) -> str:
     """Return the text of a file of the page."""
@@ -16,6 +18,34 @@ def resource(name: str) -> str:
 def fill(template: str, values: Mapping[str, str]) -> str:
     """Return the template with `{{name}}` replaced, in one pass: values are never looked into."""
     return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template)
+
+
+def html_page(
+    body: str, values: Mapping[str, str], *, title: str, subtitle: str, css: Sequence[str], js: str, kind: str = ""
+) -> str:
+    """Return a whole page: the frame that all share around a body of its own.
+
+    Args:
+        body: name of its file.
+        values: what to fill in there, as HTML.
+        title, subtitle: texts.
+        css, js: names of files.
+        kind: class of the page's body, for style.
+    """
+    generator = f"hclf {escape(__version__)}"
+    page = fill(
+        resource("frame.html"),
+        {
+            "title": escape(title),
+            "subtitle": escape(subtitle),
+            "generator": generator,
+            "css": "\n".join(map(resource, css)),
+            "js": resource(js),
+            "kind": f' class="{kind}"' if kind else "",
+            "body": fill(resource(body), {**values, "generator": generator}),
+        },
+    )
+    return page.encode("utf-8", "replace").decode("utf-8")  # half a character would make the file unwritable
 
 
 def html_bar(share: float) -> str:
