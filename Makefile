@@ -29,6 +29,7 @@ format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"
 	$(BIN)/python benchmarks/taxonomy.py
 	$(BIN)/python benchmarks/openfoodfacts.py
 	$(BIN)/python benchmarks/scale.py
