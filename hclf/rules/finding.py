@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from hclf.taxonomy import Rule
 
@@ -21,19 +21,7 @@ Kind = Literal[
     "missing-companion",
     "order",
 ]
-KINDS: tuple[Kind, ...] = (
-    "unknown",
-    "retired",
-    "not-yet-valid",
-    "not-assignable",
-    "missing-seventh",
-    "parent-with-child",
-    "excluded-pair",
-    "exclusive",
-    "too-many",
-    "missing-companion",
-    "order",
-)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 COMPLETED_BY = "completedBy"  # in the `meta` of a node: what its children add to its id, such as "seventh character"
 SHOWN = 5
 
