@@ -12,6 +12,7 @@ from sklearn.preprocessing import normalize
 
 from hclf.errors import DataError, UsageError
 from hclf.scorers.ngrams import Vocabulary, extract, extract_words, locate, locate_words
+from hclf.scorers.numbers import Moments, is_dense
 from hclf.taxonomy import distinct
 
 MIN_DOCUMENTS = (1, 2)  # in how many documents a word n-gram, a character n-gram must occur
@@ -232,20 +233,8 @@ class MatrixFeatures:
         self, inputs: csr_matrix[Any], texts: Sequence[str] = ()
     ) -> tuple[csr_matrix[Any], csr_matrix[Any]]:
         """Learn means and scales; node texts mean nothing beside numeric features and give no rows."""
-        X = csr_matrix(inputs, dtype=np.float64, copy=True)
-        missing = np.isnan(X.data)
-        absent = np.bincount(X.indices[missing], minlength=X.shape[1])
-        counts = np.maximum(X.shape[0] - absent, 1)
-        X.data[missing] = 0
-        self.mean = np.asarray(X.sum(axis=0)).ravel() / counts
-        self.centred = bool(X.nnz > 0.3 * X.shape[0] * X.shape[1])
-        # Around the mean first, then squared: sums of squares lose every digit far from 0.
-        middle = self.mean if self.centred else np.zeros_like(self.mean)
-        X.data = np.where(missing, 0, X.data - middle[X.indices])
-        zeros = X.shape[0] - absent - np.bincount(X.indices[~missing], minlength=X.shape[1])
-        square = np.bincount(X.indices, weights=X.data**2, minlength=X.shape[1]) + zeros * middle**2
-        scale = np.sqrt(square / counts)
-        self.scale = np.where(scale > 1e-12, scale, 1.0)
+        self.mean, deviation, self.centred = Moments.of(inputs, is_dense(inputs))
+        self.scale = np.where(deviation > 1e-12, deviation, 1.0)
         X = self.transform(inputs)
         return X, X[:0]
 
