@@ -14,7 +14,7 @@ from hclf.data import Document, Prediction, ScoredNode
 from hclf.errors import UsageError
 from hclf.inputs import Inputs, without_words
 from hclf.labels import label_sets, most_specific
-from hclf.rules import Finding, RuleBook
+from hclf.rules import Finding, RuleBook, as_day
 from hclf.taxonomy import Taxonomy
 
 Ints = NDArray[np.int64]
@@ -66,7 +66,7 @@ class Rules:
         self.mode, self.assignable = mode, assignable
         self.idle = mode == "off" and not assignable
         self._taxonomy = taxonomy
-        self._book = None if self.idle else RuleBook(taxonomy, as_of=_date(as_of))
+        self._book = None if self.idle else RuleBook(taxonomy, as_of=as_day(as_of))
 
     def __call__(self, labels: tuple[str, ...], scores: Floats) -> Ruled:
         """Return the labels of one document, ruled, and the findings.
@@ -104,15 +104,6 @@ class Rules:
         columns = np.flatnonzero(scores >= np.float32(1e-3))
         nodes = self._taxonomy.nodes
         return {nodes[j]: score for j, score in zip(columns.tolist(), scores[columns].tolist(), strict=True)}
-
-
-def _date(given: dt.date | str | None) -> dt.date | None:
-    if not isinstance(given, str):
-        return given
-    try:
-        return dt.date.fromisoformat(given)
-    except ValueError:
-        raise UsageError(f"{given!r} is not a date; write YYYY-MM-DD") from None
 
 
 class Answers:

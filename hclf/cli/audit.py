@@ -15,8 +15,6 @@ from hclf.cli.taxonomy import print_fitted
 from hclf.errors import UsageError
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     from hclf.audit import Summary
 
 ANY = "any"
@@ -37,9 +35,7 @@ def audit(
         str | None,
         typer.Option("--output", "-o", metavar="OUT", help="Write findings by document as JSON lines; never texts."),
     ] = None,
-    as_of: Annotated[
-        str | None, typer.Option("--as-of", metavar="DATE", help="Labels have to be valid on this day: 2025-10-01.")
-    ] = None,
+    as_of: opt.AsOf = None,
     nearest: Annotated[
         bool, typer.Option("--nearest", help="Examine the longest known prefix in place of an unknown code.")
     ] = False,
@@ -80,11 +76,12 @@ def audit(
     from hclf.audit import KINDS, Auditor, FindingsWriter, Summary, read_labels
     from hclf.data import Problems, read_documents
     from hclf.registry import load_taxonomy
+    from hclf.rules import as_day
 
     if taxonomy is None and model is None:
         raise UsageError("give the taxonomy of the labels (-t), or a model (--model)")
     _check_kinds(fail_on or [], KINDS)
-    day = _day(as_of)
+    day = as_day(as_of)
     guard_output(output, force)
     judge = None
     if model is not None:
@@ -136,17 +133,6 @@ def _check_kinds(wanted: list[str], known: tuple[str, ...]) -> None:
         if kind not in (*known, ANY):
             hint = did_you_mean(suggest(kind, known)) or f"; choose from {', '.join((*known, ANY))}"
             raise UsageError(f"--fail-on: no kind of finding is called {kind!r}{hint}")
-
-
-def _day(text: str | None) -> dt.date | None:
-    import datetime as dt
-
-    if text is None:
-        return None
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--as-of: {text!r} is not a date; write it as 2025-10-01") from None
 
 
 def _print(summary: Summary, top: int) -> None:

@@ -5,6 +5,7 @@ labels of one document as they were assigned, in their order: the most specific 
 """
 
 from hclf.rules.book import RuleBook
+from hclf.rules.day import as_day
 from hclf.rules.finding import COMPLETED_BY, KINDS, Finding, Kind
 
-__all__ = ["COMPLETED_BY", "KINDS", "Finding", "Kind", "RuleBook"]
+__all__ = ["COMPLETED_BY", "KINDS", "Finding", "Kind", "RuleBook", "as_day"]
