@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hclf.cli import options as opt
-from hclf.cli.common import guard_output, note, print_json, progress, stdout
+from hclf.cli.common import guard_output, note, print_fitted, print_json, progress, stdout
 from hclf.cli.records import field_names, nothing_usable, say_problems
-from hclf.cli.taxonomy import print_fitted
 from hclf.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,12 +6,17 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
 from hclf.errors import UsageError
 
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.tree import Tree
+
+WIDE = 10_000  # columns where nothing is to be cut
 T = TypeVar("T")
 stdout = Console(soft_wrap=True)
 stderr = Console(stderr=True, soft_wrap=True)
@@ -20,6 +25,12 @@ stderr = Console(stderr=True, soft_wrap=True)
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def print_fitted(drawing: Tree | Table) -> None:
+    """Fit a drawing to a terminal; where another program reads, nothing is wrapped or cut."""
+    console = stdout if stdout.is_terminal else Console(file=stdout.file, width=WIDE)
+    console.print(drawing, soft_wrap=False)
 
 
 def note(message: str) -> None:

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hclf.cli.common import guard_output, note, print_json, stdout
+from hclf.cli.common import guard_output, note, print_fitted, print_json, stdout
 
 if TYPE_CHECKING:
     from rich.table import Table
-    from rich.tree import Tree
 
     from hclf.errors import Fault
     from hclf.taxonomy import Node, Rule, Taxonomy
 
-BAR, WIDE = 20, 10_000
+BAR = 20
 SHOWN_OTHERS, SHOWN_RULES = 5, 12
 app = typer.Typer(name="taxonomy", help="Check, look at and convert taxonomies.", no_args_is_help=True)
 
@@ -186,14 +185,6 @@ def _show_below(taxonomy: Taxonomy, node: str, depth: int | None, lines: int) ->
     if shown < total:
         hint = "--depth and --max show more, --node ID one branch, --search TEXT what matches"
         note(f"{shown:,} of {_counted(total, 'node')} shown; {hint}")
-
-
-def print_fitted(drawing: Tree | Table) -> None:
-    """Fit a drawing to a terminal; where another program reads, nothing is wrapped or cut."""
-    from rich.console import Console
-
-    console = stdout if stdout.is_terminal else Console(file=stdout.file, width=WIDE)
-    console.print(drawing, soft_wrap=False)
 
 
 def _title(taxonomy: Taxonomy) -> str:
