@@ -1,0 +1,141 @@
+"""Tiny random language models with tokenizers, saved as Hugging Face folders: made on the spot, never downloaded.
+
+folder = tiny_bert(tmp_path / "bert")      an encoder with [CLS] … [SEP], a pad token and a pooler
+folder = tiny_llama(tmp_path / "llama")    a decoder with <s> before the text and no pad token
+folder = tiny_roberta(tmp_path / "roberta")  an encoder whose positions start behind the pad token
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+)
+
+SENTENCES = (
+    "red apples and green pears from the market",
+    "a phone with a large screen and a good camera",
+    "the patient was seen with pain in the chest",
+    "running shoes, leather boots and warm socks",
+    "fracture of the left arm after a fall",
+    "milk, butter, cheese and other dairy products",
+    "laptop computers and tablets for the office",
+    "diabetes mellitus without complications",
+)
+LIMIT = 64  # positions of every tiny model
+
+
+def tiny_bert(
+    folder: Path, *, texts: Sequence[str] = SENTENCES, width: int = 16, layers: int = 2, seed: int = 0
+) -> Path:
+    """Save a random BERT with a WordPiece tokenizer; return the folder."""
+    tokenizer = word_pieces(texts)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=2 * width,
+        max_position_embeddings=LIMIT,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return _save(BertModel, config, tokenizer, folder, seed)
+
+
+def tiny_roberta(folder: Path, *, texts: Sequence[str] = SENTENCES, width: int = 16, seed: int = 0) -> Path:
+    """Save a random RoBERTa: its positions are counted from behind the pad token's number."""
+    tokenizer = word_pieces(texts)
+    config = RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * width,
+        max_position_embeddings=LIMIT,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return _save(RobertaModel, config, tokenizer, folder, seed)
+
+
+def tiny_llama(folder: Path, *, texts: Sequence[str] = SENTENCES, width: int = 16, seed: int = 0) -> Path:
+    """Save a random Llama with a byte-level BPE tokenizer; return the folder."""
+    tokenizer = byte_pairs(texts)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=2 * width,
+        max_position_embeddings=LIMIT,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,
+    )
+    return _save(LlamaModel, config, tokenizer, folder, seed)
+
+
+def word_pieces(texts: Sequence[str], size: int = 200) -> PreTrainedTokenizerFast:
+    """Train a lower-casing WordPiece tokenizer that puts [CLS] and [SEP] around a text."""
+    special = {name: f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    tokenizer = Tokenizer(models.WordPiece(unk_token=special["unk"]))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(special.values()), show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    ends = [(special[name], tokenizer.token_to_id(special[name])) for name in ("cls", "sep")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+    )
+    names = {f"{name}_token": token for name, token in special.items()}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=LIMIT, **names)
+
+
+def byte_pairs(texts: Sequence[str], size: int = 350) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer that puts <s> before a text; it has no pad token."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B:1", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", model_max_length=LIMIT
+    )
+
+
+def _save(
+    kind: type[PreTrainedModel], config: object, tokenizer: PreTrainedTokenizerFast, folder: Path, seed: int
+) -> Path:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = kind(config)
+        for name, parameter in model.named_parameters():
+            if "norm" not in name.lower():  # far from 0, so that texts differ
+                torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
