@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "hclf"
 # Each module imports its own layer and those above it in this list. The facade `hclf` is a layer too: the library
 # itself must not lean on it.
 LAYERS = (
-    ("_version", "errors"),
+    ("_version", "errors", "wording"),
     ("isotonic", "taxonomy"),
     ("formats", "registry", "rules", "labels", "data", "inputs"),
     ("scorers", "metrics"),

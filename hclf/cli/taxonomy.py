@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hclf.cli.common import guard_output, note, print_fitted, print_json, stdout
+from hclf.wording import FEW, counted, first_few
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hclf.taxonomy import Node, Rule, Taxonomy
 
 BAR = 20
-SHOWN_OTHERS, SHOWN_RULES = 5, 12
+SHOWN_RULES = 12
 app = typer.Typer(name="taxonomy", help="Check, look at and convert taxonomies.", no_args_is_help=True)
 
 Source = Annotated[str, typer.Argument(metavar="TAXONOMY", help="A file, or the name of a shipped taxonomy.")]
@@ -49,10 +50,6 @@ def _options(**given: str | bool) -> dict[str, Any]:
     if options.get("modifiers") == "none":
         options["modifiers"] = False
     return options
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number:,} {word}{'s' * (number != 1)}"
 
 
 # -- validate --------------------------------------------------------------------------------------------------
@@ -107,10 +104,10 @@ def _print_faults(file: Path, taxonomy: Taxonomy | None, faults: list[Fault]) ->
     for fault in faults:
         stdout.print(Text(str(fault), "yellow" if fault.severity == "warning" else "red"))
     errors = sum(fault.severity == "error" for fault in faults)
-    counts = [_counted(errors, "error")] * (errors > 0) + [_counted(len(faults) - errors, "warning")] * (
+    counts = [counted(errors, "error")] * (errors > 0) + [counted(len(faults) - errors, "warning")] * (
         len(faults) > errors
     )
-    size = _counted(len(taxonomy), "node") if taxonomy is not None else "no taxonomy"
+    size = counted(len(taxonomy), "node") if taxonomy is not None else "no taxonomy"
     style = "red" if errors else "green"
     stdout.print(Text(f"{file}: {size}, {' and '.join(counts) or 'no faults'}", f"bold {style}"))
 
@@ -184,14 +181,14 @@ def _show_below(taxonomy: Taxonomy, node: str, depth: int | None, lines: int) ->
     shown = len(view.shown)
     if shown < total:
         hint = "--depth and --max show more, --node ID one branch, --search TEXT what matches"
-        note(f"{shown:,} of {_counted(total, 'node')} shown; {hint}")
+        note(f"{shown:,} of {counted(total, 'node')} shown; {hint}")
 
 
 def _title(taxonomy: Taxonomy) -> str:
     from rich.markup import escape
 
     name = escape(" ".join(filter(None, [taxonomy.title or taxonomy.id, taxonomy.version])))
-    size = f"{_counted(len(taxonomy), 'node')}, {_counted(taxonomy.depth, 'level')}"
+    size = f"{counted(len(taxonomy), 'node')}, {counted(taxonomy.depth, 'level')}"
     return f"[bold green]{name}[/]  [dim]{size}[/]"
 
 
@@ -234,17 +231,13 @@ def _rule_rows(taxonomy: Taxonomy, node: str) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for rules, where in ((own, "here"), (above, "from above")):
         for rule in rules[:SHOWN_RULES]:
-            rows.append((rule.type, _first_few(rule.others) or str(rule.k)))
+            others = first_few(rule.others, rest=f"… and {len(rule.others) - FEW:,} more")
+            rows.append((rule.type, others or str(rule.k)))
             if told := _told(taxonomy, rule, inherited=rule.node != node):
                 rows.append(("", told))
         if len(rules) > SHOWN_RULES:
-            rows.append(("", f"… {_counted(len(rules) - SHOWN_RULES, 'more rule')} {where}"))
+            rows.append(("", f"… {counted(len(rules) - SHOWN_RULES, 'more rule')} {where}"))
     return rows
-
-
-def _first_few(nodes: Sequence[str]) -> str:
-    more = len(nodes) - SHOWN_OTHERS
-    return ", ".join(nodes[:SHOWN_OTHERS]) + (f", … and {more:,} more" if more > 0 else "")
 
 
 def _told(taxonomy: Taxonomy, rule: Rule, *, inherited: bool) -> str:
@@ -289,7 +282,7 @@ def _show_search(taxonomy: Taxonomy, text: str, most: int) -> None:
     if len(shown) < len(matches):
         note(f"{len(shown):,} of {len(matches):,} matches shown; --max shows more")
     else:
-        note("1 match" if len(matches) == 1 else f"{len(matches):,} matches")
+        note(counted(len(matches), "match", "matches"))
 
 
 def _matches(taxonomy: Taxonomy, text: str) -> dict[int, str]:
@@ -396,7 +389,7 @@ def _print_statistics(found: dict[str, Any]) -> None:
 
 def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     nodes, fan = found["nodes"], found["fan_out"]
-    several = _counted(found["several_parents"], "node") if found["several_parents"] else "none: a tree"
+    several = counted(found["several_parents"], "node") if found["several_parents"] else "none: a tree"
     facts = [
         ("license", found["license"]),
         ("source", found["source"]),
@@ -484,7 +477,7 @@ def convert(
         taxonomy, target, to or formats.by_suffix(target) or ("yaml" if target == "-" else None)
     )
     if target != "-":
-        note(f"wrote {target}: {_counted(len(taxonomy), 'node')}")
+        note(f"wrote {target}: {counted(len(taxonomy), 'node')}")
     for what in lost:
         note(f"not kept by this format: {what}")
 
@@ -573,7 +566,7 @@ def add_phrases(
     for line in tally.lines():
         note(line)
     if output != "-":
-        note(f"wrote {output}: {_counted(len(longer), 'node')}")
+        note(f"wrote {output}: {counted(len(longer), 'node')}")
     for what in lost:
         note(f"not kept by this format: {what}")
     if json:

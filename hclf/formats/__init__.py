@@ -15,6 +15,7 @@ from typing import Any
 
 from hclf.errors import Fault, TaxonomyError, UsageError, did_you_mean, suggest
 from hclf.taxonomy import Node, Taxonomy
+from hclf.wording import counted, first_few
 
 __all__ = ["READERS", "WRITERS", "by_suffix", "check", "companions", "dumps", "losses", "read", "sniff", "write"]
 
@@ -215,16 +216,16 @@ def losses(before: Taxonomy, after: Taxonomy) -> list[str]:
     ["1 name in language 'fr'"]
     """
     gone = [node for node in before.nodes if node not in after]
-    lost = [f"{_count(len(gone), 'id')} (such as {gone[0]!r})"] if gone else []
+    lost = [f"{counted(len(gone), 'id')} (such as {gone[0]!r})"] if gone else []
     edges = set(before.edges()) - set(after.edges())
     if edges and not gone:
-        lost.append(_count(len(edges), "edge"))
+        lost.append(counted(len(edges), "edge"))
     kept = [(before[node], after[node]) for node in before.nodes if node in after]
     lost += _lost_texts(kept)
     lost += _lost_fields(kept)
     rules = [rule for rule in before.rules if rule not in after.rules]
     if rules:
-        lost.append(_count(len(rules), "rule"))
+        lost.append(counted(len(rules), "rule"))
     if before.level_names and before.level_names != after.level_names:
         lost.append("the names of the levels")
     header = [key for key, value in before.header.items() if value and after.header[key] != value]
@@ -252,9 +253,9 @@ def _by_language(lost: dict[str, int], word: str) -> list[str]:
     if not lost:
         return []
     languages = sorted((language for language in lost if language), key=lambda language: -lost[language])
-    total = _count(sum(lost.values()), word)
+    total = counted(sum(lost.values()), word)
     if len(languages) > 1:
-        return [f"{total} in {len(languages)} languages ({', '.join(languages[:5])}{', …' * (len(languages) > 5)})"]
+        return [f"{total} in {len(languages)} languages ({first_few(languages)})"]
     return [f"{total} in language {languages[0]!r}" if languages else total]
 
 
@@ -268,12 +269,8 @@ def _lost_fields(kept: list[tuple[Node, Node]]) -> list[str]:
     ):
         count = sum(1 for old, new in kept if getattr(old, field) != getattr(new, field))
         if count:
-            lost.append(_count(count, one, many))
+            lost.append(counted(count, one, many))
     entries = sum(1 for old, new in kept for key, value in old.meta.items() if new.meta.get(key) != value)
     if entries:
-        lost.append(_count(entries, "meta entry", "meta entries"))
+        lost.append(counted(entries, "meta entry", "meta entries"))
     return lost
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

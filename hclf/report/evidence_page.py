@@ -15,6 +15,7 @@ from hclf.evidence import Contrast, Explanation, Span
 from hclf.report.evidence import said
 from hclf.report.template import html_bar, html_page
 from hclf.taxonomy import Taxonomy
+from hclf.wording import counted
 
 
 class Explained(NamedTuple):
@@ -51,7 +52,7 @@ def evidence_page(taxonomy: Taxonomy, documents: Sequence[Explained], *, title: 
     """
     name = " ".join(filter(None, [taxonomy.title or taxonomy.id, taxonomy.version]))
     counts = {"document": len(documents), "explained node": sum(len(d.explanations) for d in documents)}
-    said_of = [f"{n:,} {what}{'' if n == 1 else 's'}" for what, n in counts.items()]
+    said_of = [counted(n, what) for what, n in counts.items()]
     return html_page(
         "evidence.html",
         {"documents": "\n".join(_document(taxonomy, i, d) for i, d in enumerate(documents))},

@@ -27,6 +27,7 @@ from hclf.report.template import fill, html_bar, html_table, resource
 from hclf.report.text import comparison_verdicts, verdicts
 from hclf.statistics import Comparison
 from hclf.taxonomy import Taxonomy
+from hclf.wording import counted
 
 Row = Mapping[str, Any]
 TILES = {"hF": "hF", "hP": "hP", "hR": "hR", "macro_f1": "macro-F1", "exact_match": "exact match", "auprc": "AU(PRC)"}
@@ -202,10 +203,6 @@ def _covered(row: Row, risk: float, documents: int) -> str:
     return f"{_percent(row['coverage'][last])}&ensp;<small>score ≥ {row['threshold'][last]:.3f}</small>"
 
 
-def _count(n: int, one: str, many: str) -> str:
-    return f"{n:,} {one if n == 1 else many}"
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
@@ -349,13 +346,13 @@ def cold_start_section(diagnostics: Diagnostics, evaluation: Evaluation, against
     none = diagnostics.by_training[0]
     found = round(none["recall"] * none["support"])
     sentence = (
-        f"{_count(none['nodes'], 'node has', 'nodes have')} no training document, so only their texts can tell; "
-        f"{_count(none['tested'], 'is', 'are')} true in the test data."
+        f"{counted(none['nodes'], 'node has', 'nodes have')} no training document, so only their texts can tell; "
+        f"{counted(none['tested'], 'is', 'are')} true in the test data."
         if none["nodes"]
         else "Every node has training documents."
     )
     if none["support"]:
-        sentence += f" Of {_count(none['support'], 'label', 'labels')}, {found:,} found."
+        sentence += f" Of {counted(none['support'], 'label', 'labels')}, {found:,} found."
     table = html_table([*headers, "macro-F1", *(f"F1 − {other}" for other in against)], rows, wide=True)
     return f"<p>{sentence}</p>{table}"
 
@@ -390,7 +387,7 @@ def problems_section(problems: Mapping[str, Any] | None, evaluation: Evaluation)
     counts = dict((problems or {}).get("counts") or {})
     parts = []
     if evaluation.unlabelled:
-        parts.append(f"<p>{_count(evaluation.unlabelled, 'document has', 'documents have')} no true label.</p>")
+        parts.append(f"<p>{counted(evaluation.unlabelled, 'document has', 'documents have')} no true label.</p>")
     if counts:
         rows = [[escape(str(kind)), f"{count:,}"] for kind, count in counts.items()]
         parts.append(html_table(["problem", "rows"], rows))

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hclf.evaluation import Evaluation, side_by_side
 from hclf.statistics import Comparison, p_text, shown
+from hclf.wording import counted
 
 Row = Mapping[str, Any]
 BAR = 10  # characters of a full bar
@@ -80,27 +81,27 @@ def verdicts(evaluation: Evaluation) -> list[str]:
     """Return plain sentences about what was evaluated and what a reader should know before the figures."""
     e = evaluation
     sentences = [
-        f"{_count(e.documents, 'document')}; on average {e.labels_true:.1f} true and {e.labels_predicted:.1f} "
+        f"{counted(e.documents, 'document')}; on average {e.labels_true:.1f} true and {e.labels_predicted:.1f} "
         "predicted labels, ancestors included."
     ]
     if e.documents:
         sentences.append(_unknown_sentence(e))
     if e.unlabelled:
-        sentences.append(f"{_count(e.unlabelled, 'document')} without a true label.")
+        sentences.append(f"{counted(e.unlabelled, 'document')} without a true label.")
     if e.unjudged:
         verb = "lies" if e.unjudged == 1 else "lie"
         sentences.append(
-            f"{_count(e.unjudged, 'predicted label')} {verb} below a most specific true one: counted as wrong, but "
+            f"{counted(e.unjudged, 'predicted label')} {verb} below a most specific true one: counted as wrong, but "
             "left out in the figures of what is known."
         )
     if e.violations_before is not None:
         sentences.append(
-            f"{_count(e.violations_before, 'incoherent parent-child pair')} before decoding, "
+            f"{counted(e.violations_before, 'incoherent parent-child pair')} before decoding, "
             f"{f'{e.violations_after:,}' if e.violations_after else 'none'} after."
         )
     if not e.closed:
         sentences.append(
-            f"The prediction lacks ancestors in {_count(e.unclosed_documents, 'document')}; they were added "
+            f"The prediction lacks ancestors in {counted(e.unclosed_documents, 'document')}; they were added "
             "before scoring."
         )
     return sentences
@@ -128,7 +129,7 @@ def comparison_verdicts(
     sentences = [paired[o].verdict if o in paired else _gain_sentence(rows, first, o) for o in others]
     for other in others:
         if broken := evaluations[other].unclosed_documents:
-            sentences.append(f"{other} lacks ancestors in {_count(broken, 'document')}; added before scoring.")
+            sentences.append(f"{other} lacks ancestors in {counted(broken, 'document')}; added before scoring.")
     return sentences
 
 
@@ -241,7 +242,7 @@ def node_extremes(evaluation: Evaluation, n: int = 5, min_support: int = 5) -> T
     rest = [row for row in enough if row["id"] not in shown]
     worst = sorted(rest, key=lambda row: (row["f1"], -row["support"], row["id"]))[:n]
     trained = any(row.get("train_count") is not None for row in enough)
-    title = f"Best and worst of {_count(len(enough), 'node')} with at least {min_support} true documents"
+    title = f"Best and worst of {counted(len(enough), 'node')} with at least {min_support} true documents"
     headers = ("precision", "recall", "F1", "true", *(("trained on",) if trained else ()))
     table = _table("node", *headers, title=title)
     for rows in (best, worst):
@@ -305,7 +306,7 @@ def comparison_report(comparison: Comparison) -> Group:
     """Return how two systems compare: every metric, each level, nodes by training documents, and the verdict."""
     c = comparison
     parts: list[RenderableType] = [
-        _sentences([f"{_count(c.documents, 'document')}; the two give different labels to {c.differing:,}."]),
+        _sentences([f"{counted(c.documents, 'document')}; the two give different labels to {c.differing:,}."]),
         _compared("", c.names, ((_name(row["metric"]), row) for row in c.metrics if _worth_showing(row, c))),
     ]
     if c.levels:
@@ -427,10 +428,6 @@ def _between(row: Row | None) -> tuple[float, float] | None:
 
 def _percent(share: float) -> str:
     return "less than 0.1 %" if 0 < share < 0.001 else f"{100 * share:.1f} %"
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _bar(share: float) -> Text:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from hclf.taxonomy import Rule
+from hclf.wording import first_few
 
 Kind = Literal[
     "unknown",
@@ -23,7 +24,6 @@ Kind = Literal[
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 COMPLETED_BY = "completedBy"  # in the `meta` of a node: what its children add to its id, such as "seventh character"
-SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,5 +85,4 @@ def cited(rule: Rule) -> str:
 
 def listed(nodes: Sequence[str]) -> str:
     """Return the first few of some ids, and how many there are when that is more."""
-    more = f", … ({len(nodes):,} in all)" if len(nodes) > SHOWN else ""
-    return ", ".join(nodes[:SHOWN]) + more
+    return first_few(nodes, rest=f"… ({len(nodes):,} in all)")

@@ -21,13 +21,13 @@ from hclf.formats.claml.modifiers import (
 from hclf.formats.claml.texts import Texts, texts
 from hclf.rules import COMPLETED_BY
 from hclf.taxonomy import Node
+from hclf.wording import counted, first_few
 
 ROOT = "ClaML"
 TAGS = ("Title", "UsageKind", "Modifier", "ModifierClass", "Class")
 CHAPTER = "chapter"
 HEADINGS = frozenset((CHAPTER, "block"))
 MOST_MADE, MOST_MODIFIERS = 500_000, 9  # a few modifiers of a few hundred classes each could make more than fits
-SHOWN = 5
 
 
 @dataclass
@@ -178,8 +178,7 @@ def _edges(book: Book) -> None:
 
 
 def _some(codes: Sequence[str]) -> str:
-    shown = ", ".join(codes[:SHOWN]) + ", …" * (len(codes) > SHOWN)
-    return f"{len(codes):,} {'code' if len(codes) == 1 else 'codes'} {shown}"
+    return f"{counted(len(codes), 'code')} {first_few(codes)}"
 
 
 # -- modifiers ---------------------------------------------------------------------------------------------------

@@ -14,13 +14,13 @@ from hclf.formats.icd10cm.order import OrderFile, dotted
 from hclf.formats.icd10cm.shape import CODE, ID, TITLE, Nesting, chapter_id, heading, level_names
 from hclf.rules import COMPLETED_BY
 from hclf.taxonomy import Node
+from hclf.wording import counted, first_few
 
 ROOT = "ICD10CM.tabular"
 WHOLE, PLACEHOLDER = 7, "X"  # characters of a whole code; what fills it up to the seventh
 # What is not a note. All else that stands in a chapter, section or code is kept in `meta` under its tag.
 STRUCTURE = frozenset(("name", "desc", "diag", "section", "sectionIndex", "sevenChrDef"))
 OLD = frozenset(("old",))  # in addenda: what `new` beside it replaces
-SHOWN = 5
 SEVENTH = "seventh character"  # what completes the codes that lack just this
 
 
@@ -219,8 +219,7 @@ class Tabular:
             self._warn(missing, f"left out: {file} lists, but the tabular list does not hold (another release?)")
 
     def _warn(self, codes: Sequence[str], what: str) -> None:
-        shown = ", ".join(codes[:SHOWN]) + ", …" * (len(codes) > SHOWN)
-        self.draft.warn(f"{len(codes):,} {'code' if len(codes) == 1 else 'codes'} {what} {shown}")
+        self.draft.warn(f"{counted(len(codes), 'code')} {what} {first_few(codes)}")
 
 
 def _text(element: Element, tag: str) -> str:

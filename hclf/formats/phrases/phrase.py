@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from hclf.formats.paths import fold
+from hclf.wording import first_few
 
-SHOWN = 5
 _WORDS = re.compile(r"\w+")
 
 
@@ -83,5 +83,5 @@ class Tally:
 
 
 def _most(counts: Counter[str], what: str, of: str) -> str:
-    shown = ", ".join(f"{key} ({count:,})" for key, count in counts.most_common(SHOWN))
-    return f"{counts.total():,} {what} of {len(counts):,} {of}: {shown}{', …' * (len(counts) > SHOWN)}"
+    shown = first_few([f"{key} ({count:,})" for key, count in counts.most_common()])
+    return f"{counts.total():,} {what} of {len(counts):,} {of}: {shown}"
