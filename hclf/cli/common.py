@@ -33,6 +33,16 @@ def print_fitted(drawing: Tree | Table) -> None:
     console.print(drawing, soft_wrap=False)
 
 
+def print_rows(rows: list[tuple[str, str]]) -> None:
+    """Print what is said of something, a label and a value a row, and an empty line."""
+    from rich.text import Text
+
+    width = max(len(label) for label, _ in rows)
+    for label, value in rows:
+        stdout.print(Text.assemble((label.ljust(width), "dim"), "  ", value))
+    stdout.print()
+
+
 def note(message: str) -> None:
     """Say something to the person on stderr."""
     stderr.print(message, highlight=False, markup=False)
