@@ -1,0 +1,169 @@
+"""`Hierarchy`: the trained part of a taxonomy as tensors, and coherence as something gradients flow through.
+
+Which descendant gives a node its maximum is found without gradients, all nodes of a batch together: each score
+becomes one integer that sorts as the score does and carries the node's number in its low bits, so that maxima of
+integers find value and node at once. Then one `gather` fetches the scores, and its gradient is one `scatter`.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hclf.errors import UsageError
+from hclf.taxonomy import Edges, Taxonomy
+
+__all__ = ["Hierarchy"]
+
+Ints = NDArray[np.int64]
+
+# A sort key, from its highest bits: rank (2 and the sign), score (32), node.
+SCORE_BITS, NODE_BITS = 32, 29
+
+
+class Hierarchy(nn.Module):
+    """The nodes of a taxonomy that a network scores, numbered 0 to size - 1 in the order of the taxonomy.
+
+    Everything is in buffers, so `to(device)` moves it; none of it is in the `state_dict`.
+
+    Args:
+        taxonomy: whose nodes they are.
+        columns: taxonomy columns, ascending; with each node all its parents.
+
+    Raises:
+        UsageError: columns are not ascending, or a parent is missing.
+
+    >>> chain = Hierarchy(Taxonomy(["a", "b", "c"], [("a", "b"), ("b", "c")]), np.arange(3))
+    >>> chain.coherent(torch.tensor([[0.1, 0.2, 0.9]])).tolist() == torch.full((1, 3), 0.9).tolist()
+    True
+    """
+
+    levels: Tensor
+    """(size,) int64: level of each node, roots at 1."""
+    edges: Tensor
+    """(2, edges) int64: parents and children, ascending by child."""
+
+    def __init__(self, taxonomy: Taxonomy, columns: Ints) -> None:
+        super().__init__()
+        self.columns: Ints = np.asarray(columns, dtype=np.int64)
+        self.size = len(self.columns)
+        if (np.diff(self.columns) <= 0).any():
+            raise UsageError("columns must be ascending and different")
+        child, parent = taxonomy.parents.of_many(self.columns)
+        if len(missing := np.setdiff1d(parent, self.columns)):
+            raise UsageError(f"columns lack the parent {taxonomy.nodes[missing[0]]!r} of a node among them")
+        parent = np.searchsorted(self.columns, parent)
+        self.register_buffer("levels", torch.from_numpy(taxonomy.levels[self.columns]), persistent=False)
+        self.register_buffer("edges", torch.from_numpy(np.stack([parent, child])), persistent=False)
+        self.parents = _adjacency(self.size, child, parent)
+        self._up = _Merges(_adjacency(self.size, parent, child), np.arange(self.size)[::-1])
+        self._down = _Merges(self.parents, np.arange(self.size))
+
+    def coherent(self, scores: Tensor) -> Tensor:
+        """Return the maximum over each node and its descendants (MCM; Giunchiglia & Lukasiewicz, 2020).
+
+        Args:
+            scores: (..., size), any float dtype. The gradient of a maximum goes to the one node that has it.
+        """
+        return scores.gather(-1, self.winners(scores))
+
+    def capped(self, scores: Tensor) -> Tensor:
+        """Return the minimum over each node and its ancestors; otherwise as `coherent`."""
+        return scores.gather(-1, self._down(_keys(-scores)))
+
+    def winners(self, scores: Tensor, rank: Tensor | None = None) -> Tensor:
+        """Return which node, it or one of its descendants, scores best for each node.
+
+        Args:
+            scores: (..., size).
+            rank: (..., size) int 0 to 3, of a shape that broadcasts to that of scores: a node of a higher rank wins
+                against all nodes of a lower one.
+
+        Returns:
+            (..., size) int64. Among equal scores the last node wins.
+        """
+        found: Tensor = self._up(_keys(scores, rank))
+        return found
+
+
+class _Merges(nn.Module):
+    """The maximum of sort keys over each node and all it can reach, as few steps of many pairwise maxima.
+
+    A row of the work space is the keys of one node over the batch, or of the better of two earlier rows. The rows
+    of a node and of its neighbours' results are merged two by two, those that are ready first, so that the number
+    of steps grows with the depth and only the logarithm of the number of neighbours.
+
+    Args:
+        neighbours: of each node.
+        order: of the nodes, each after its neighbours.
+    """
+
+    result: Tensor
+    """(size,): the row that holds the result of each node."""
+    operands: Tensor
+    """(2, merges): the rows of which each further row is the maximum."""
+
+    def __init__(self, neighbours: Edges, order: Ints) -> None:
+        super().__init__()
+        size = len(order)
+        ready, row = [0] * size, list(range(size))
+        operands: list[tuple[int, int]] = []
+        times: list[int] = []
+        for node in order.tolist():
+            waiting = [(0, node), *((ready[other], row[other]) for other in neighbours.of(node).tolist())]
+            heapify(waiting)
+            while len(waiting) > 1:
+                _, first = heappop(waiting)
+                time, second = heappop(waiting)
+                heappush(waiting, (time + 1, size + len(times)))
+                operands.append((first, second))
+                times.append(time + 1)
+            ready[node], row[node] = waiting[0]
+        by_time = np.argsort(times, kind="stable")
+        place = np.arange(size + len(times))
+        place[size + by_time] = size + np.arange(len(times))
+        self.register_buffer("result", torch.from_numpy(place[row]), persistent=False)
+        pairs = place[np.array(operands, dtype=np.int64).reshape(-1, 2)[by_time]]
+        self.register_buffer("operands", torch.from_numpy(np.ascontiguousarray(pairs.T)), persistent=False)
+        self.starts = np.searchsorted(np.array(times)[by_time], np.arange(1, max(times, default=0) + 2)).tolist()
+
+    def forward(self, keys: Tensor) -> Tensor:
+        """Return the node in the highest key of all that each node can reach: (..., size) int64."""
+        size = keys.shape[-1]
+        flat = keys.reshape(-1, size)
+        work = flat.new_empty(size + self.operands.shape[1], len(flat))
+        work[:size] = flat.T
+        for start, end in pairwise(self.starts):
+            first, second = self.operands[:, start:end]
+            torch.maximum(work[first], work[second], out=work[size + start : size + end])
+        best = work[self.result].T & ((1 << NODE_BITS) - 1)
+        return best.reshape(keys.shape)
+
+
+@torch.no_grad()
+def _keys(scores: Tensor, rank: Tensor | None = None) -> Tensor:
+    """Return int64 that sort by rank, then by score, and end in the node's number."""
+    if scores.dtype == torch.float64:
+        order = scores.argsort(dim=-1, stable=True)
+        equal_to_before = scores.gather(-1, order).diff(dim=-1) == 0
+        place = (~equal_to_before).cumsum(-1)
+        keys = torch.zeros_like(order).scatter(-1, order[..., 1:], place)
+    else:
+        bits = scores.detach().float().contiguous().view(torch.int32)
+        keys = (bits ^ ((bits >> 31) & 0x7FFF_FFFF)).long()
+    if rank is not None:
+        keys = keys + (rank.long() << SCORE_BITS)
+    return (keys << NODE_BITS) | torch.arange(scores.shape[-1], device=scores.device)
+
+
+def _adjacency(size: int, of: Ints, neighbours: Ints) -> Edges:
+    """Return CSR adjacency of (node, neighbour) pairs."""
+    order = np.lexsort((neighbours, of))
+    indptr = np.zeros(size + 1, dtype=np.int64)
+    np.cumsum(np.bincount(of, minlength=size), out=indptr[1:])
+    return Edges(indptr, neighbours[order])
