@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hclf.cli.common import note, print_fitted, print_rows
-from hclf.cli.taxonomy_files import (
-    Format,
-    Ids,
-    Levels,
-    Modifiers,
-    Obsolete,
-    Order,
-    Relations,
-    Scheme,
-    Source,
-    reader_options,
-)
+from hclf.cli.taxonomy_files import Format, Source, with_reader_options
 from hclf.wording import FEW, counted, first_few
 
 if TYPE_CHECKING:
@@ -28,6 +17,7 @@ if TYPE_CHECKING:
 SHOWN_RULES = 12
 
 
+@with_reader_options
 def show(
     source: Source,
     depth: Annotated[int | None, typer.Option("--depth", "-d", min=1, help="Levels to open.")] = None,
@@ -35,13 +25,8 @@ def show(
     node: Annotated[str, typer.Option("--node", "-n", help="Show this node and what lies below it.")] = "",
     max: Annotated[int, typer.Option("--max", "-m", min=1, help="Nodes to show, at most.")] = 50,
     format: Format = None,
-    levels: Levels = "",
-    order: Order = "",
-    modifiers: Modifiers = "",
-    relations: Relations = "",
-    scheme: Scheme = "",
-    ids: Ids = "",
-    obsolete: Obsolete = False,
+    *,
+    options: dict[str, Any],
 ) -> None:
     """Draw a taxonomy as a tree: as much of it as fits, or one part, or what matches a search."""
     from hclf.errors import UsageError
@@ -49,15 +34,6 @@ def show(
 
     if search and node:
         raise UsageError("--search and --node exclude each other")
-    options = reader_options(
-        levels=levels,
-        order=order,
-        modifiers=modifiers,
-        relations=relations,
-        scheme=scheme,
-        ids=ids,
-        obsolete=obsolete,
-    )
     taxonomy = load_taxonomy(source, format=format, **options)
     if search:
         _show_search(taxonomy, search, max)

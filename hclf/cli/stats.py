@@ -6,18 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hclf.cli import options as opt
 from hclf.cli.common import print_fitted, print_json, print_rows, stdout
-from hclf.cli.taxonomy_files import (
-    Format,
-    Ids,
-    Levels,
-    Modifiers,
-    Obsolete,
-    Order,
-    Relations,
-    Scheme,
-    Source,
-    reader_options,
-)
+from hclf.cli.taxonomy_files import Format, Source, with_reader_options
 from hclf.wording import counted
 
 if TYPE_CHECKING:
@@ -28,30 +17,17 @@ if TYPE_CHECKING:
 BAR = 20
 
 
+@with_reader_options
 def stats(
     source: Source,
     format: Format = None,
-    levels: Levels = "",
-    order: Order = "",
-    modifiers: Modifiers = "",
-    relations: Relations = "",
-    scheme: Scheme = "",
-    ids: Ids = "",
-    obsolete: Obsolete = False,
     json: opt.Json = False,
+    *,
+    options: dict[str, Any],
 ) -> None:
     """Count nodes by level, leaves, several parents, synonyms, languages and fan-out."""
     from hclf.registry import load_taxonomy
 
-    options = reader_options(
-        levels=levels,
-        order=order,
-        modifiers=modifiers,
-        relations=relations,
-        scheme=scheme,
-        ids=ids,
-        obsolete=obsolete,
-    )
     found = _statistics(load_taxonomy(source, format=format, **options))
     if json:
         print_json(found)

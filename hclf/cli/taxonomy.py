@@ -10,18 +10,7 @@ import typer
 from hclf.cli import options as opt
 from hclf.cli import phrases, show, stats
 from hclf.cli.common import guard_output, print_json, stdout
-from hclf.cli.taxonomy_files import (
-    Format,
-    Ids,
-    Levels,
-    Modifiers,
-    Obsolete,
-    Order,
-    Relations,
-    Scheme,
-    reader_options,
-    save,
-)
+from hclf.cli.taxonomy_files import Format, save, with_reader_options
 from hclf.wording import counted
 
 if TYPE_CHECKING:
@@ -31,32 +20,19 @@ if TYPE_CHECKING:
 app = typer.Typer(name="taxonomy", help="Check, look at and convert taxonomies.", no_args_is_help=True)
 
 
+@with_reader_options
 def validate(
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Files, or names of shipped taxonomies.")],
     format: Format = None,
-    levels: Levels = "",
-    order: Order = "",
-    modifiers: Modifiers = "",
-    relations: Relations = "",
-    scheme: Scheme = "",
-    ids: Ids = "",
-    obsolete: Obsolete = False,
     strict: Annotated[bool, typer.Option("--strict", help="Take warnings for errors.")] = False,
     json: opt.Json = False,
+    *,
+    options: dict[str, Any],
 ) -> None:
     """Find everything that is wrong with taxonomy files. Exits with 1 if there are errors."""
     from hclf import formats
     from hclf.registry import find
 
-    options = reader_options(
-        levels=levels,
-        order=order,
-        modifiers=modifiers,
-        relations=relations,
-        scheme=scheme,
-        ids=ids,
-        obsolete=obsolete,
-    )
     files = [find(path) for path in paths]
     results = []
     for file in files:
@@ -101,35 +77,23 @@ def _as_json(result: tuple[Path, Taxonomy | None, list[Fault]]) -> dict[str, Any
     }
 
 
+@with_reader_options
 def convert(
     source: Annotated[str, typer.Argument(metavar="IN", help="A file, or the name of a shipped taxonomy.")],
     target: Annotated[str, typer.Argument(metavar="OUT", help='The file to write; "-" is standard output.')],
     from_: Annotated[str | None, typer.Option("--from", help="Format of IN, if its name does not tell.")] = None,
     to: Annotated[str | None, typer.Option("--to", help="Format of OUT, if its name does not tell.")] = None,
-    levels: Levels = "",
-    order: Order = "",
     separator: Annotated[str, typer.Option("--separator", help="What stands between names of a path.")] = "",
-    modifiers: Modifiers = "",
-    relations: Relations = "",
-    scheme: Scheme = "",
-    ids: Ids = "",
-    obsolete: Obsolete = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite OUT.")] = False,
+    *,
+    options: dict[str, Any],
 ) -> None:
     """Write a taxonomy in another format, and say what that format could not keep."""
     from hclf.registry import load_taxonomy
 
     guard_output(target, force)
-    options = reader_options(
-        levels=levels,
-        order=order,
-        separator=separator,
-        modifiers=modifiers,
-        relations=relations,
-        scheme=scheme,
-        ids=ids,
-        obsolete=obsolete,
-    )
+    if separator:
+        options["separator"] = separator
     taxonomy = load_taxonomy(source, format=from_, **options)
     save(taxonomy, target, to)
 

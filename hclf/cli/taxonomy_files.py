@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,12 +38,46 @@ Obsolete = Annotated[
 ]
 
 
-def reader_options(**given: str | bool) -> dict[str, Any]:
-    """Return the reader options that were given, as `hclf.formats.read` takes them."""
+def reader_options(
+    levels: Levels = "",
+    order: Order = "",
+    modifiers: Modifiers = "",
+    relations: Relations = "",
+    scheme: Scheme = "",
+    ids: Ids = "",
+    obsolete: Obsolete = False,
+) -> dict[str, Any]:
+    """Return the options of readers that were given, as `hclf.formats.read` takes them."""
+    given: dict[str, str | bool] = {
+        "levels": levels,
+        "order": order,
+        "modifiers": modifiers,
+        "relations": relations,
+        "scheme": scheme,
+        "ids": ids,
+        "obsolete": obsolete,
+    }
     options: dict[str, Any] = {key: value for key, value in given.items() if value}
-    if options.get("modifiers") == "none":
+    if modifiers == "none":
         options["modifiers"] = False
     return options
+
+
+def with_reader_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the parameters of `reader_options`, and what that returns as its argument `options`."""
+    shared = inspect.signature(reader_options, eval_str=True).parameters
+    signature = inspect.signature(command, eval_str=True)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "options"]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        options = reader_options(**{name: given.pop(name) for name in shared})
+        command(**given, options=options)
+
+    parameters = [*own, *shared.values()]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
 def save(taxonomy: Taxonomy, target: str, format: str | None) -> None:
