@@ -76,7 +76,7 @@ def predict(
     problems = Problems(strict=strict)
     reader = read_documents(
         data,
-        fields=field_names(fields) or loaded.report_.get("fields"),
+        fields=field_names(fields, loaded),
         id_field=id_field,
         format=input_format,
         problems=problems,
@@ -206,7 +206,7 @@ def evaluate(
         found = _score_files(gold, pred, taxonomy, problems, field_names(fields), common, wanted)
         files = {"gold": gold, "predictions": pred}
     elif model is not None and data and not (gold or pred):
-        found = _score_model(model, data, taxonomy, wanted, problems, field_names(fields), common)
+        found = _score_model(model, data, taxonomy, wanted, problems, fields, common)
         files = {"model": str(model / "manifest.json"), "data": data}
     else:
         raise UsageError("give MODEL and DATA, or --gold, --pred and --taxonomy")
@@ -283,15 +283,14 @@ def _score_model(
     taxonomy: str | None,
     wanted: _Wanted,
     problems: Any,
-    fields: list[str] | None,
+    fields: str,
     common: dict[str, Any],
 ) -> _Found:
     from hclf.classifier import HierarchicalClassifier
 
     loaded = HierarchicalClassifier.load(model, taxonomy=taxonomy)
     flat = HierarchicalClassifier.load_baseline(model)
-    named = fields or loaded.report_.get("fields")
-    documents = read_labelled(data, loaded.taxonomy_, problems, fields=named, **common)
+    documents = read_labelled(data, loaded.taxonomy_, problems, fields=field_names(fields, loaded), **common)
     X, y = [d.fields for d in documents], [d.labels or () for d in documents]
     asked: dict[str, Any] = {"operating_point": wanted.operating_point, "intervals": wanted.intervals}
     diagnostics = None

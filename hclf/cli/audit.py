@@ -99,12 +99,11 @@ def audit(
         support=support,
     )
     problems, summary = Problems(strict=strict), Summary()
-    names = None if judge is None else field_names(fields) or judge.report_.get("fields")
     reading: dict[str, Any] = {"label_field": label_field, "id_field": id_field, "format": input_format}
     documents = (
         read_labels(data, problems=problems, **reading)
         if judge is None
-        else read_documents(data, fields=names, problems=problems, **reading)
+        else read_documents(data, fields=field_names(fields, judge), problems=problems, **reading)
     )
     with nullcontext() if output is None else FindingsWriter(output) as writer:
         for audited in auditor.audit(progress(documents, "auditing")):

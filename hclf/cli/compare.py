@@ -61,7 +61,7 @@ def compare(
     gathered: list[Answers] = []
     by_fields: dict[tuple[str, ...] | None, list[Document]] = {}  # what both read alike is read once
     for system, model in zip((a, b), models, strict=True):
-        wanted = field_names(fields) or (model[0].report_.get("fields") if model else None)
+        wanted = field_names(fields, model[0] if model else None)
         key = tuple(wanted) if wanted else None
         if key not in by_fields:
             seen = Problems(strict=strict) if by_fields else problems  # the same records: say so once

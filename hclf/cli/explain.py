@@ -62,7 +62,7 @@ def explain(
     problems = Problems(strict=strict)
     reader = read_documents(
         data,
-        fields=field_names(fields) or loaded.report_.get("fields"),
+        fields=field_names(fields, loaded),
         id_field=id_field,
         format=input_format,
         problems=problems,

@@ -271,7 +271,7 @@ def tune(
         data,
         loaded.taxonomy_,
         problems,
-        fields=field_names(fields) or loaded.report_.get("fields"),
+        fields=field_names(fields, loaded),
         label_field=label_field,
         id_field=id_field,
         format=input_format,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from scipy.sparse import csr_matrix
 
+    from hclf.classifier import HierarchicalClassifier
     from hclf.data import Document, Problems
     from hclf.taxonomy import Taxonomy
 
@@ -32,9 +33,13 @@ def parse_fields(text: str) -> dict[str, float] | None:
     return weights
 
 
-def field_names(text: str) -> list[str] | None:
-    """Return the field names of `--fields` without their weights, which are for training; None if not given."""
-    return list(parse_fields(text) or ()) or None
+def field_names(text: str, model: HierarchicalClassifier | None = None) -> list[str] | None:
+    """Return the fields of `--fields` without their weights, which are for training.
+
+    Where it is not given: those that the model was trained on, or None.
+    """
+    named = list(parse_fields(text) or ())
+    return named or (None if model is None else model.report_.get("fields"))
 
 
 def nothing_usable(what: str, problems: Problems, source: str) -> DataError:
