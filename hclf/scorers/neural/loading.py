@@ -1,0 +1,157 @@
+"""Hugging Face models and tokenizers from a folder or the hub: never a model's own code, never a surprise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
+from torch import nn
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+)
+from transformers.utils import logging
+
+from hclf.errors import UsageError
+
+UNUSED = ("pooler", "lm_head", "cls", "classifier", "score")  # first parts of the names of weights nobody asks for
+
+
+class Parts(NamedTuple):
+    """What a folder or the hub holds of a model.
+
+    Attributes:
+        model: without a pooler, in evaluation mode.
+        tokenizer: a fast one.
+        causal: whether a token sees only those before it.
+        limit: the most tokens it can read at once; None: any number.
+    """
+
+    model: Any
+    tokenizer: Any
+    causal: bool
+    limit: int | None
+
+
+def load_parts(name: str, *, cache_dir: str | Path | None = None, keep_dtype: bool = False) -> Parts:
+    """Return model and tokenizer of a folder, without the network, or of a name on the hub or in its cache.
+
+    Args:
+        name: of a folder or a model on the hub.
+        cache_dir: where downloads are kept; None: transformers' own place.
+        keep_dtype: keep weights in 16 bits if they are saved so; else all become float32.
+
+    Raises:
+        UsageError: no usable model or tokenizer there, with the reason.
+    """
+    folder = Path(name).expanduser()
+    local = folder.is_dir()
+    if local:
+        _check_folder(folder)
+    elif folder.is_absolute() or name.startswith(("~", ".")):
+        raise UsageError(f"{name}: no such folder")
+    where = str(folder) if local else name
+    options = {"local_files_only": local, "trust_remote_code": False, "cache_dir": cache_dir}
+    with _quiet(), _explained(name, local):
+        config = AutoConfig.from_pretrained(where, **options)
+        tokenizer = AutoTokenizer.from_pretrained(where, use_fast=True, **options)
+        _check_tokenizer(tokenizer, name)
+        model, found = AutoModel.from_pretrained(where, config=config, output_loading_info=True, **options)
+    model = body(model)
+    wanted = set(model.state_dict())
+    if missing := sorted(wanted & set(found["missing_keys"])):
+        raise UsageError(f"{name}: {len(missing)} of {len(wanted)} weights are missing, such as {missing[0]!r}")
+    if not keep_dtype:
+        model.float()
+    kind = type(config)
+    causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
+    return Parts(model.eval(), tokenizer, causal, _limit(model))
+
+
+def body(model: Any) -> Any:
+    """Return the part of a model that makes token states: the encoder of two halves, nothing on top."""
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    model.config.use_cache = False
+    return model
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that holds no whole model.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if (folder / "adapter_config.json").is_file():
+        raise UsageError(f"{folder} holds LoRA adapters; merge them into their model and save that first")
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"{folder} holds no model: it has no config.json")
+
+
+def _check_tokenizer(tokenizer: Any, name: str) -> None:
+    """Refuse a slow tokenizer, and one that transformers made up because it found no file.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise UsageError(f"{name}: its tokenizer is a slow one; save a fast one beside it (tokenizer.json)")
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise UsageError(f"{name} has no tokenizer: save one beside the model (tokenizer.json)")
+
+
+def _limit(model: nn.Module) -> int | None:
+    """Return how many tokens a model has positions for; RoBERTa counts them from behind its padding."""
+    config: Any = model.config
+    for part, module in model.named_modules():
+        if part.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    most = getattr(config, "max_position_embeddings", None)
+    return most if isinstance(most, int) and most > 0 else None
+
+
+@contextmanager
+def _explained(name: str, local: bool) -> Iterator[None]:
+    """Turn what transformers raises into one line."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except OSError as error:
+        if local:
+            raise UsageError(f"{name} holds no usable model: {_line(error)}") from error
+        raise UsageError(
+            f"model {name!r}: not found locally and the hub cannot be reached or does not have it: give a folder"
+        ) from error
+    except (ValueError, KeyError, ImportError, AttributeError, TypeError, RuntimeError, SafetensorError) as error:
+        if "custom code" in str(error):
+            raise UsageError(f"{name} needs code of its own, which hclf never runs") from error
+        raise UsageError(f"{name} cannot be loaded: {_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    """Return the first line of what an error says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from writing reports and progress bars."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
