@@ -8,6 +8,8 @@ folder = tiny_roberta(tmp_path / "roberta")  an encoder whose positions start be
 from __future__ import annotations
 
 import os
+import re
+import string
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,15 +92,17 @@ def tiny_llama(folder: Path, *, texts: Sequence[str] = SENTENCES, width: int = 1
     return _save(LlamaModel, config, tokenizer, folder, seed)
 
 
-def word_pieces(texts: Sequence[str], size: int = 200) -> PreTrainedTokenizerFast:
-    """Train a lower-casing WordPiece tokenizer that puts [CLS] and [SEP] around a text."""
+def word_pieces(texts: Sequence[str]) -> PreTrainedTokenizerFast:
+    """Build a lower-casing WordPiece tokenizer of some texts' words; it puts [CLS] and [SEP] around a text."""
     special = {name: f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-    tokenizer = Tokenizer(models.WordPiece(unk_token=special["unk"]))
+    words = sorted({word for text in texts for word in re.findall(r"\w+", text.lower())})
+    characters = sorted({*string.ascii_lowercase, *string.digits, *string.punctuation, *"".join(words)})
+    pieces = [*special.values(), *characters, *(f"##{c}" for c in characters), *words]
+    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=special["unk"]))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(special.values()), show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
     ends = [(special[name], tokenizer.token_to_id(special[name])) for name in ("cls", "sep")]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
