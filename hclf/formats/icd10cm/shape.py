@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hclf.formats._xml import Element
 from hclf.taxonomy import Node
 
 ID = "icd10cm"
@@ -16,6 +17,13 @@ CODE = re.compile(r"[A-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?")  # `C4A` and `Z3A` ar
 SECTION = re.compile(r"([A-Z]\w\w)(?:-([A-Z]\w\w))?")
 RANGE = re.compile(rf"\s*\(({SECTION.pattern})\)$")
 YEAR = re.compile(r"(?<!\d)20\d\d(?!\d)")
+OLD = frozenset(("old",))  # tags, in addenda: what `new` beside it replaces
+
+
+def text_of(element: Element, tag: str) -> str:
+    """Return the text of the first element of this tag directly inside, or ""."""
+    found = element.child(tag)
+    return found.text(OLD) if found else ""
 
 
 def year(path: Path) -> str:

@@ -11,7 +11,7 @@ from hclf.formats._references import References
 from hclf.formats._xml import Element, elements, root_tag
 from hclf.formats.icd10cm.notes import SOURCES, Note, read_notes
 from hclf.formats.icd10cm.order import OrderFile, dotted
-from hclf.formats.icd10cm.shape import CODE, ID, TITLE, Nesting, chapter_id, heading, level_names
+from hclf.formats.icd10cm.shape import CODE, ID, OLD, TITLE, Nesting, chapter_id, heading, level_names, text_of
 from hclf.rules import COMPLETED_BY
 from hclf.taxonomy import Node
 from hclf.wording import counted, first_few
@@ -20,7 +20,6 @@ ROOT = "ICD10CM.tabular"
 WHOLE, PLACEHOLDER = 7, "X"  # characters of a whole code; what fills it up to the seventh
 # What is not a note. All else that stands in a chapter, section or code is kept in `meta` under its tag.
 STRUCTURE = frozenset(("name", "desc", "diag", "section", "sectionIndex", "sevenChrDef"))
-OLD = frozenset(("old",))  # in addenda: what `new` beside it replaces
 SEVENTH = "seventh character"  # what completes the codes that lack just this
 
 
@@ -67,7 +66,7 @@ class Tabular:
 
     def chapter(self, element: Element) -> None:
         """Add a chapter and all below it."""
-        number = _text(element, "name")
+        number = text_of(element, "name")
         if not number:
             self.draft.fault("a chapter without a <name>", element.line)
             return
@@ -91,7 +90,7 @@ class Tabular:
                 self._code(code, section, ())
 
     def _heading(self, element: Element, node: str) -> None:
-        entry = heading(node, _text(element, "desc"), self._notes(element, node))
+        entry = heading(node, text_of(element, "desc"), self._notes(element, node))
         self.draft.node(entry, element.line)
         if "range" in entry.meta:
             self.ranges.setdefault(entry.meta["range"], node)
@@ -100,7 +99,7 @@ class Tabular:
 
     def _code(self, element: Element, parent: str, inherited: Sequence[Seventh]) -> None:
         """Add a code and all below it; `inherited` are the seventh characters defined further up."""
-        code = _text(element, "name")
+        code = text_of(element, "name")
         if not CODE.fullmatch(code):
             self.draft.fault(f"not a code: {code[:20]!r}" if code else "a code without a <name>", element.line)
             return
@@ -108,9 +107,9 @@ class Tabular:
         defined = element.child("sevenChrDef")
         sevenths = self._sevenths(defined) if defined else inherited
         extends = bool(sevenths) and not below and len(code.replace(".", "")) < WHOLE
-        name, meta = _text(element, "desc"), self._notes(element, code)
+        name, meta = text_of(element, "desc"), self._notes(element, code)
         terms = tuple(dict.fromkeys(meta.pop("inclusionTerm", ())))
-        if extends or (below and all(len(_text(item, "name").replace(".", "")) == WHOLE for item in below)):
+        if extends or (below and all(len(text_of(item, "name").replace(".", "")) == WHOLE for item in below)):
             meta[COMPLETED_BY] = SEVENTH
         self._add(code, parent, name, element.line, terms=terms, meta=meta, header=bool(below) or extends)
         for item in below:
@@ -220,8 +219,3 @@ class Tabular:
 
     def _warn(self, codes: Sequence[str], what: str) -> None:
         self.draft.warn(f"{counted(len(codes), 'code')} {what} {first_few(codes)}")
-
-
-def _text(element: Element, tag: str) -> str:
-    found = element.child(tag)
-    return found.text(OLD) if found else ""

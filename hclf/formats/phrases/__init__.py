@@ -57,14 +57,10 @@ def read(
         tally.entries += len(phrases)
         tally.phrases.update(phrase.source for phrase in phrases)
         return phrases
-    listed = _entries(path, found)
-    table = [] if neoplasms is None else _entries(neoplasms, entries.NEOPLASMS)
+    listed = entries.read(path, found)
+    table = [] if neoplasms is None else entries.read(neoplasms, entries.NEOPLASMS)
     options = {"see": see, "forms": forms, "modifiers": modifiers}
     return list(phrases_of(listed, found, neoplasms=table, tally=tally, **options))
-
-
-def _entries(path: str | Path, kind: str) -> list[entries.Entry]:
-    return list((entries.from_xml if _is_xml(path) else entries.from_table)(path, kind))
 
 
 def sniff(path: str | Path) -> str:
@@ -73,7 +69,7 @@ def sniff(path: str | Path) -> str:
     Raises:
         TaxonomyError: it cannot be read, or is of no kind there is a reader for.
     """
-    if _is_xml(path):
+    if entries.is_xml(path):
         kind = entries.xml_kind(path)
         if kind is None:
             fail(f"no index or table of terms: its outermost element is not <{entries.ROOT}>", path)
@@ -87,7 +83,3 @@ def sniff(path: str | Path) -> str:
     if kind is None and not {"node", "phrase"} <= pairs.fields(header).keys():
         fail("no table of phrases: it needs a column 'node' (or 'code') and a column 'phrase' (or 'text')", path, 1)
     return kind or pairs.SOURCE
-
-
-def _is_xml(path: str | Path) -> bool:
-    return str(path).lower().removesuffix(".gz").endswith(".xml")

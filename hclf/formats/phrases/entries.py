@@ -10,10 +10,10 @@ from typing import NamedTuple
 from hclf.formats import table
 from hclf.formats._files import fail
 from hclf.formats._xml import Element, elements, root_tag
+from hclf.formats.icd10cm.shape import OLD, text_of
 
 ROOT = "ICD10CM.index"
-OLD = frozenset(("old",))  # in addenda: what `new` beside it replaces
-ASIDE = frozenset(("old", "nemod"))
+ASIDE = OLD | {"nemod"}
 INDEX, NEOPLASMS, DRUGS = "index", "neoplasms", "drugs"
 HEADINGS = {"neoplasm": NEOPLASMS, "substance": DRUGS}  # first word over a table -> what it is
 # The columns of codes in tables made of the XML, in its order.
@@ -73,6 +73,20 @@ def code_of(cell: str) -> str:
     return found[0].rstrip(".") if found else ""
 
 
+def is_xml(path: str | Path) -> bool:
+    """Tell by its name whether a file is XML, packed or not."""
+    return str(path).lower().removesuffix(".gz").endswith(".xml")
+
+
+def read(path: str | Path, kind: str) -> list[Entry]:
+    """Return the entries of a release file, or of a table made of it, in their order.
+
+    Raises:
+        TaxonomyError: not readable, or what it holds are no entries of this kind.
+    """
+    return list((from_xml if is_xml(path) else from_table)(path, kind))
+
+
 # -- XML -------------------------------------------------------------------------------------------------------
 
 
@@ -114,7 +128,7 @@ def _walk(element: Element, level: int, width: int, path: str | Path) -> Iterato
         modifiers,
         _reference(element, also=width > 1 and not any(codes)),
         tuple(codes),
-        _said(element, "manif"),
+        text_of(element, "manif"),
     )
     for part in element:
         if part.tag == "term":
@@ -140,14 +154,9 @@ def _column(part: Element) -> int:
 def _reference(element: Element, also: bool) -> str:
     """Return where an entry refers to; `also`: "see also" counts like "see"."""
     for tag in ("seecat", "subcat"):
-        if text := _said(element, tag):
+        if text := text_of(element, tag):
             return f"category {text}"
-    return _said(element, "see") or (_said(element, "seeAlso") if also else "")
-
-
-def _said(element: Element, tag: str) -> str:
-    found = element.child(tag)
-    return found.text(OLD) if found else ""
+    return text_of(element, "see") or (text_of(element, "seeAlso") if also else "")
 
 
 # -- tables ----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from hclf.formats.phrases.entries import INDEX, code_of, from_table, from_xml
+from hclf.formats.phrases import entries
 from hclf.formats.phrases.outline import Outline, written
 from hclf.formats.phrases.phrase import Phrase
 from hclf.formats.phrases.release import LANGUAGE
@@ -30,10 +30,9 @@ def more_of_index(path: str | Path) -> Iterator[Phrase]:
     Raises:
         TaxonomyError: the file cannot be read.
     """
-    is_xml = str(path).lower().removesuffix(".gz").endswith(".xml")
-    outline = Outline(list((from_xml if is_xml else from_table)(path, INDEX)))
+    outline = Outline(entries.read(path, entries.INDEX))
     for i, entry in enumerate(outline.entries):
-        code = code_of(entry.codes[0])
+        code = entries.code_of(entry.codes[0])
         if not code and entry.see:
             yield from islice(_below(outline, i), MOST)
         elif code:
@@ -51,7 +50,7 @@ def _below(outline: Outline, i: int) -> Iterator[Phrase]:
         entry = outline.entries[j]
         if entry.level <= top:
             return
-        code = code_of(entry.codes[0])
+        code = entries.code_of(entry.codes[0])
         if code and entry.level - top <= DEEPEST:
             steps = (step.title for step in outline.path(j)[top + 1 :])
             yield Phrase(code, ", ".join([said, *steps]), LANGUAGE, BELOW)
