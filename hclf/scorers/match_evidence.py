@@ -20,7 +20,7 @@ from hclf.labels import entries
 from hclf.scorers.base import Contribution
 from hclf.scorers.features import TextFeatures
 from hclf.scorers.linear_evidence import batches
-from hclf.scorers.matching import LISTED, MOST_WORDS, WORD_SCALE, Matcher, _softmax, log_scaled
+from hclf.scorers.matching import LISTED, MOST_WORDS, WORD_SCALE, Matcher, log_scaled
 from hclf.scorers.phrases import FEATURES, Pairs, Table
 from hclf.taxonomy import Edges
 
@@ -94,7 +94,7 @@ def _where(features: TextFeatures, texts: Sequence[str]) -> list[dict[int, list[
 def _said(matcher: Matcher, found: Pairs, rows: Ints, columns: Ints) -> Said:
     """Return what matching says of (row, column) pairs, from the candidates of all rows."""
     n, nodes = len(rows), matcher.index.nodes
-    odds = _softmax(matcher._logits(found), found.rows, int(found.rows.max(initial=-1)) + 1)
+    odds = matcher.probabilities(found)
     below, candidate = _at_and_below(matcher, found, rows, columns)
     total = np.bincount(below, odds[candidate], minlength=n)
     mixture = csr_matrix((odds[candidate] / total[below], (below, candidate)), shape=(n, len(found.rows)))

@@ -201,7 +201,7 @@ class Matcher:
         found = self.index.pairs(W, X, LISTED)
         shape = (W.shape[0], self.index.nodes)
         starts = np.searchsorted(found.rows, np.arange(shape[0] + 1))
-        own = csr_matrix((_softmax(self._logits(found), found.rows, shape[0]), found.columns, starts), shape=shape)
+        own = csr_matrix((self.probabilities(found), found.columns, starts), shape=shape)
         summed = csr_matrix(own @ self.index.outline.ancestors)
         summed.sort_indices()
         rows, columns = pairs(summed)
@@ -209,6 +209,10 @@ class Matcher:
         at = np.searchsorted(rows * shape[1] + columns, found.rows * shape[1] + found.columns)
         values[:, at] = found.features[:, :3].T
         return Matches(rows, columns, np.minimum(summed.data, 1).astype(np.float32), *values)
+
+    def probabilities(self, found: Pairs) -> NDArray[np.float64]:
+        """Return (pairs,): of all candidates of its document, how probable each is to be a most specific label."""
+        return _softmax(self._logits(found), found.rows)
 
     def _logits(self, found: Pairs) -> Floats:
         """Return the logits of candidates: by words, and corrected by how they stand among each other."""
@@ -270,12 +274,12 @@ def log_scaled(probability: Floats) -> Floats:
     return result
 
 
-def _softmax(logits: Floats, rows: Ints, n: int) -> NDArray[np.float64]:
-    """Return probabilities over the candidates of each of n rows."""
-    best = np.full(n, -np.inf, dtype=np.float32)
+def _softmax(logits: Floats, rows: Ints) -> NDArray[np.float64]:
+    """Return probabilities over the candidates of each row."""
+    best = np.full(int(rows.max(initial=-1)) + 1, -np.inf, dtype=np.float32)
     np.maximum.at(best, rows, logits)
     odds = np.exp(logits - best[rows])
-    probability: NDArray[np.float64] = odds / np.bincount(rows, odds, minlength=n)[rows]
+    probability: NDArray[np.float64] = odds / np.bincount(rows, odds)[rows]
     return probability
 
 
