@@ -24,6 +24,7 @@ Ints = NDArray[np.int64]
 
 # A sort key, from its highest bits: rank (2 and the sign), score (32), node.
 SCORE_BITS, NODE_BITS = 32, 29
+ROWS_AT_A_TIME = 64  # on a processor: what is gathered of them stays in its cache
 
 
 class Hierarchy(nn.Module):
@@ -61,6 +62,10 @@ class Hierarchy(nn.Module):
         self.register_buffer("levels", torch.from_numpy(taxonomy.levels[self.columns]), persistent=False)
         self.register_buffer("edges", torch.from_numpy(np.stack([parent, child])), persistent=False)
         self.parents = _adjacency(self.size, child, parent)
+        # The nodes of each level below the first, and the edges that lead to them: both lie side by side.
+        bounds = [slice(*ends) for ends in pairwise(_level_starts(taxonomy.levels[self.columns]))][1:]
+        at = self.parents.indptr
+        self._below_roots = [(nodes, slice(int(at[nodes.start]), int(at[nodes.stop]))) for nodes in bounds]
         self._up = _Merges(_adjacency(self.size, parent, child), np.arange(self.size)[::-1])
         self._down = _Merges(self.parents, np.arange(self.size))
 
@@ -74,21 +79,59 @@ class Hierarchy(nn.Module):
 
     def capped(self, scores: Tensor) -> Tensor:
         """Return the minimum over each node and its ancestors; otherwise as `coherent`."""
-        return scores.gather(-1, self._down(_keys(-scores)))
+        return scores.gather(-1, _winners(self._down, -scores))
 
     def winners(self, scores: Tensor, rank: Tensor | None = None) -> Tensor:
         """Return which node, it or one of its descendants, scores best for each node.
 
         Args:
-            scores: (..., size).
-            rank: (..., size) int 0 to 3, of a shape that broadcasts to that of scores: a node of a higher rank wins
-                against all nodes of a lower one.
+            scores: (..., documents, size).
+            rank: (documents, size) of integers, 0 to 3: a node of a higher rank wins against all of a lower one.
 
         Returns:
-            (..., size) int64. Among equal scores the last node wins.
+            As scores, int64. Among equal scores the last node wins.
         """
-        found: Tensor = self._up(_keys(scores, rank))
-        return found
+        return _winners(self._up, scores, rank)
+
+    def under(self, truth: Tensor) -> Tensor:
+        """Return (documents, size) bool: whether all parents of a node hold, given (documents, size) bool."""
+        parents, children = self.edges
+        absent = torch.zeros(truth.shape, dtype=torch.int32, device=truth.device)
+        return absent.index_add_(-1, children, (~truth)[:, parents].int()) == 0
+
+    def chained(self, log_conditional: Tensor) -> Tensor:
+        """Return each node's own number plus the least of what its parents came to, from the roots down.
+
+        Args:
+            log_conditional: (..., size): the log-probability of each node given its parents.
+        """
+        parents, children = self.edges
+        own = log_conditional.reshape(-1, self.size).T
+        total = own.clone()
+        for nodes, edges in self._below_roots:
+            above = total.index_select(0, parents[edges])
+            into = (children[edges] - nodes.start)[:, None].expand_as(above)
+            least = torch.full_like(total[nodes], torch.inf).scatter_reduce(0, into, above, "amin")
+            total[nodes] = own[nodes] + least
+        return total.T.reshape(log_conditional.shape)
+
+
+@torch.no_grad()
+def _winners(merges: _Merges, scores: Tensor, rank: Tensor | None = None) -> Tensor:
+    """Return the node of the highest rank and score that each node can reach; see `Hierarchy.winners`."""
+    sortable = _sortable(scores)
+    stacks = sortable.reshape(-1, *([1, *sortable.shape][-2:]))
+    winners = torch.empty_like(stacks, dtype=torch.int64)
+    documents, size = stacks.shape[1:]
+    node = torch.arange(size, device=scores.device)[:, None]
+    at_a_time = ROWS_AT_A_TIME if scores.device.type == "cpu" else max(documents, 1)
+    for start in range(0, documents, at_a_time):
+        rows = slice(start, start + at_a_time)
+        low = node if rank is None else (rank[rows].T.contiguous().long() << (SCORE_BITS + NODE_BITS)) + node
+        for stack, into in zip(stacks, winners, strict=True):
+            keys = torch.add(low, stack[rows].T.contiguous(), alpha=1 << NODE_BITS)
+            into[rows] = (merges(keys) & ((1 << NODE_BITS) - 1)).T
+    return winners.reshape(scores.shape)
 
 
 class _Merges(nn.Module):
@@ -133,32 +176,31 @@ class _Merges(nn.Module):
         self.starts = np.searchsorted(np.array(times)[by_time], np.arange(1, max(times, default=0) + 2)).tolist()
 
     def forward(self, keys: Tensor) -> Tensor:
-        """Return the node in the highest key of all that each node can reach: (..., size) int64."""
-        size = keys.shape[-1]
-        flat = keys.reshape(-1, size)
-        work = flat.new_empty(size + self.operands.shape[1], len(flat))
-        work[:size] = flat.T
+        """Return the highest key of all that each node can reach, (size, documents) as the keys given."""
+        size = len(keys)
+        work = keys.new_empty(size + self.operands.shape[1], keys.shape[1])
+        work[:size] = keys
         for start, end in pairwise(self.starts):
             first, second = self.operands[:, start:end]
-            torch.maximum(work[first], work[second], out=work[size + start : size + end])
-        best = work[self.result].T & ((1 << NODE_BITS) - 1)
-        return best.reshape(keys.shape)
+            better = work[size + start : size + end]
+            torch.maximum(work.index_select(0, first), work.index_select(0, second), out=better)
+        return work.index_select(0, self.result)
 
 
-@torch.no_grad()
-def _keys(scores: Tensor, rank: Tensor | None = None) -> Tensor:
-    """Return int64 that sort by rank, then by score, and end in the node's number."""
+def _sortable(scores: Tensor) -> Tensor:
+    """Return integers of at most 32 bits that sort as scores do along the last axis."""
     if scores.dtype == torch.float64:
-        order = scores.argsort(dim=-1, stable=True)
-        equal_to_before = scores.gather(-1, order).diff(dim=-1) == 0
-        place = (~equal_to_before).cumsum(-1)
-        keys = torch.zeros_like(order).scatter(-1, order[..., 1:], place)
-    else:
-        bits = scores.detach().float().contiguous().view(torch.int32)
-        keys = (bits ^ ((bits >> 31) & 0x7FFF_FFFF)).long()
-    if rank is not None:
-        keys = keys + (rank.long() << SCORE_BITS)
-    return (keys << NODE_BITS) | torch.arange(scores.shape[-1], device=scores.device)
+        ordered, order = scores.sort(dim=-1, stable=True)
+        differs = (ordered.diff(dim=-1) != 0).cumsum(-1)
+        return torch.zeros_like(order).scatter_(-1, order[..., 1:], differs)
+    bits = scores.float().contiguous().view(torch.int32)
+    magnitude = (bits >> 31).bitwise_and_(0x7FFF_FFFF)  # negative floats sort the wrong way round
+    return magnitude.bitwise_xor_(bits)
+
+
+def _level_starts(levels: Ints) -> list[int]:
+    """Return where each level starts, and where the last one ends."""
+    return [*np.flatnonzero(np.diff(levels, prepend=0)).tolist(), len(levels)]
 
 
 def _adjacency(size: int, of: Ints, neighbours: Ints) -> Edges:
