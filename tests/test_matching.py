@@ -590,6 +590,17 @@ def test_a_second_look_is_saved(looked_twice: LinearScorer) -> None:
     assert identical(match(whole, some_texts()), match(looked_twice, some_texts()))
 
 
+def test_a_scorer_saved_before_there_was_a_second_look_does_without(looked_twice: LinearScorer) -> None:
+    config, arrays = looked_twice.get_state()
+    second = arrays.pop("matcher_second")
+    old = LinearScorer.from_state(config, arrays)
+    assert looked_twice.matcher is not None
+    assert not np.array_equal(second, FIRST_LOOK)
+    assert not identical(match(old, some_texts()), match(looked_twice, some_texts()))
+    looked_twice.matcher.second = FIRST_LOOK
+    assert identical(match(old, some_texts()), match(looked_twice, some_texts()))
+
+
 def test_a_second_look_finds_no_fewer_right_nodes(
     nomenclature: Taxonomy, taught: LinearScorer, looked_twice: LinearScorer
 ) -> None:

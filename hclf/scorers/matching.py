@@ -256,10 +256,10 @@ class Matcher:
 
     @classmethod
     def from_state(cls, arrays: Arrays, known: Ints, centroids: csr_matrix[Any]) -> Self:
-        """Build from what `get_state` returned, and the scorer's centroids."""
+        """Build from what `get_state` returned, and the scorer's centroids; older states know no second look."""
         matcher = cls()
         matcher.idf, matcher.weights, matcher.words = arrays["idf"], arrays["weights"], arrays["words"]
-        matcher.second = arrays["second"]
+        matcher.second = arrays.get("second", FIRST_LOOK)
         matcher.swaps, matcher.swap_weights = arrays["swaps"], arrays["swap_weights"]
         words, ancestors = (unpacked(name, arrays).astype(np.float32) for name in ("phrases", "ancestors"))
         outline = Outline(ancestors, arrays["above"], arrays["leaf"])
