@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +19,6 @@ from transformers import (
 from transformers.utils import logging
 
 from hclf.errors import UsageError
-
-UNUSED = ("pooler", "lm_head", "cls", "classifier", "score")  # first parts of the names of weights nobody asks for
 
 
 class Parts(NamedTuple):
@@ -62,11 +60,11 @@ def load_parts(name: str, *, cache_dir: str | Path | None = None, keep_dtype: bo
         config = AutoConfig.from_pretrained(where, **options)
         tokenizer = AutoTokenizer.from_pretrained(where, use_fast=True, **options)
         _check_tokenizer(tokenizer, name)
-        model, found = AutoModel.from_pretrained(where, config=config, output_loading_info=True, **options)
+        model, found = AutoModel.from_pretrained(
+            where, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
     model = body(model)
-    wanted = set(model.state_dict())
-    if missing := sorted(wanted & set(found["missing_keys"])):
-        raise UsageError(f"{name}: {len(missing)} of {len(wanted)} weights are missing, such as {missing[0]!r}")
+    _check_weights(model, found, name)
     if not keep_dtype:
         model.float()
     kind = type(config)
@@ -108,6 +106,19 @@ def _check_tokenizer(tokenizer: Any, name: str) -> None:
         raise UsageError(f"{name} has no tokenizer: save one beside the model (tokenizer.json)")
 
 
+def _check_weights(model: nn.Module, found: Mapping[str, Any], name: str) -> None:
+    """Refuse a model some of whose weights transformers made up, because they are not in the file.
+
+    Raises:
+        UsageError: so it is.
+    """
+    wanted = set(model.state_dict())
+    unfit = {key for key, *_ in found["mismatched_keys"]}
+    for keys, fault in ((set(found["missing_keys"]), "are missing"), (unfit, "have another shape than the model's")):
+        if made_up := sorted(wanted & keys):
+            raise UsageError(f"{name}: {len(made_up)} of {len(wanted)} weights {fault}, such as {made_up[0]!r}")
+
+
 def _limit(model: nn.Module) -> int | None:
     """Return how many tokens a model has positions for; RoBERTa counts them from behind its padding."""
     config: Any = model.config
@@ -138,9 +149,9 @@ def _explained(name: str, local: bool) -> Iterator[None]:
 
 
 def _line(error: BaseException) -> str:
-    """Return the first line of what an error says."""
+    """Return the first sentence of what an error says."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return lines[0].split(". ")[0].rstrip(".") if lines else type(error).__name__
 
 
 @contextmanager

@@ -113,8 +113,8 @@ class Cut(NamedTuple):
         sizes = np.minimum(lengths[document] - begins, self.room)
         ids = self._lay_out(tokens.ids, tokens.offsets[rows][document] + begins, sizes)
         mask = np.arange(ids.shape[1]) < (sizes + self.special)[:, None]
-        tensors = (torch.from_numpy(array) for array in (ids, mask, document, place))
-        return TokenBatch(*tensors, len(rows))
+        tensor = torch.from_numpy
+        return TokenBatch(tensor(ids), tensor(mask), tensor(document), tensor(place), len(rows))
 
     def _lay_out(self, ids: NDArray[np.int32], begins: Ints, sizes: Ints) -> Ints:
         """Return one row for each run of `sizes` tokens from `begins` on, with special tokens and padding."""
