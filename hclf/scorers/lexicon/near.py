@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import yaml
@@ -23,13 +23,12 @@ from hclf.labels import from_pairs
 from hclf.scorers.lexicon.folding import Folding
 from hclf.scorers.lexicon.matches import ranges
 from hclf.scorers.lexicon.phrases import Variants
-from hclf.scorers.packing import packed, unpacked
-from hclf.taxonomy import distinct
 
 Ints = NDArray[np.int64]
 
 GLOSSARIES = Path(__file__).parent / "glossary"
 GRAMS = 1 << 20  # hashes of character n-grams
+LENGTHS = (2, 5)  # of the shortest and longest of them
 LEAST = 0.3  # similarity of what is alike
 ALIKE = 5  # words of names that one word may be spelt like
 LEAST_ALIKE = 0.35
@@ -50,47 +49,23 @@ def glossaries() -> list[str]:
 
 
 class Spelling:
-    """Finds the texts spelt most like others.
+    """Finds those of some texts that are spelt most like others."""
 
-    Attributes:
-        idf: (GRAMS,) weight of each hash.
-        matrix: (texts, GRAMS) rows of unit length.
-    """
-
-    def __init__(self, idf: NDArray[np.float32], matrix: csr_matrix[Any]) -> None:
-        self.idf, self.matrix = idf, matrix
-        self._by_gram = csr_matrix(matrix.T)
-
-    @classmethod
-    def of(cls, texts: Sequence[str], *, least: int = 2, most: int = 5) -> Self:
-        """Index texts by their n-grams of so many characters."""
-        counts = _grams(texts, least, most)
+    def __init__(self, texts: Sequence[str]) -> None:
+        counts = _grams(texts)
         frequency = np.bincount(counts.indices, minlength=GRAMS)
-        idf = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
-        return cls(idf, _weighed(counts, idf))
+        self._idf = (np.log((1 + len(texts)) / (1 + frequency)) + 1).astype(np.float32)
+        self._by_gram = csr_matrix(_weighed(counts, self._idf).T)
 
     def nearest(self, texts: Sequence[str], count: int, least: float = LEAST) -> csr_matrix[Any]:
-        """Return (texts, indexed texts) similarities, of each row the highest, in falling order."""
-        return _top(_weighed(_grams(texts, 2, 5), self.idf), self._by_gram, count, least)
-
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays that `from_state` builds an equal index from."""
-        used = distinct(self.matrix.indices.astype(np.int64))
-        common = self.idf.max(initial=0)
-        return {"used": used, "idf": self.idf[used], "other": np.array([common]), **packed("matrix", self.matrix)}
-
-    @classmethod
-    def from_state(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Build from what `get_state` returned."""
-        idf = np.full(GRAMS, arrays["other"][0], dtype=np.float32)
-        idf[arrays["used"]] = arrays["idf"]
-        return cls(idf, unpacked("matrix", arrays))
+        """Return (texts, own texts) similarities, of each row the highest, in falling order."""
+        return _top(_weighed(_grams(texts), self._idf), self._by_gram, count, least)
 
 
-def _grams(texts: Sequence[str], least: int, most: int) -> csr_matrix[Any]:
+def _grams(texts: Sequence[str]) -> csr_matrix[Any]:
     hashing = HashingVectorizer(
         analyzer="char_wb",
-        ngram_range=(least, most),
+        ngram_range=LENGTHS,
         n_features=GRAMS,
         alternate_sign=False,
         norm=None,
@@ -155,7 +130,7 @@ class Names:
         names = csr_matrix(self.names @ diags(self.idf))
         self.lengths = _lengths(names)
         self._by_word = csr_matrix(_unit(names).T)
-        self._spelling = Spelling.of(self.vocabulary)
+        self._spelling = Spelling(self.vocabulary)
         self._meant = {word: [index[name] for name in names if name in index] for word, names in self.table.items()}
         self._index = index
 

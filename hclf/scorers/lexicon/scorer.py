@@ -230,7 +230,7 @@ class LexiconScorer:
         variants = self.finder.variants
         self._names: Names | None = None
         if self.similar and len(self._told):
-            self._spelling = Spelling.of([self.keys[i] for i in self._told.tolist()])
+            self._spelling = Spelling([self.keys[i] for i in self._told.tolist()])
             self._names = Names(
                 variants, np.flatnonzero(given[variants.phrase]), folded_glossary(self.finder.folding)
             )
