@@ -99,15 +99,23 @@ class NumberColumns:
         Raises:
             UsageError: the matrix has another number of columns than in fit.
         """
-        if X.shape[1] != self.columns:
-            raise UsageError(f"the matrix has {X.shape[1]} features, the model was fitted on {self.columns}")
-        expanded = self._expanded(X)
-        expanded.data = np.where(np.isnan(expanded.data), self.mean[expanded.indices], expanded.data)
-        rows = expanded.toarray()
+        rows = self._filled(X).toarray()
         if self.centred:
             rows -= self.mean
         rows *= self.factor
         return np.clip(rows, -FARTHEST, FARTHEST, out=rows).astype(np.float32)
+
+    def sparse(self, X: csr_matrix[Any]) -> csr_matrix[Any]:
+        """Return the same rows as CSR, where columns are not centred.
+
+        Raises:
+            UsageError: as `transform`; the columns are centred.
+        """
+        if self.centred:
+            raise UsageError("a matrix with few zeros is transformed into a dense one")
+        rows = self._filled(X)
+        rows.data = np.clip(rows.data * self.factor[rows.indices], -FARTHEST, FARTHEST)
+        return csr_matrix(rows, dtype=np.float32)
 
     def get_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return JSON-able values and arrays that `from_state` builds an equal object from."""
@@ -125,6 +133,14 @@ class NumberColumns:
         ends = np.cumsum(arrays["code_counts"])
         numbers.codes = np.split(arrays["codes"], ends[:-1]) if len(ends) else []
         return numbers
+
+    def _filled(self, X: csr_matrix[Any]) -> csr_matrix[Any]:
+        """Return float64 rows in which nothing is missing."""
+        if X.shape[1] != self.columns:
+            raise UsageError(f"the matrix has {X.shape[1]} features, the model was fitted on {self.columns}")
+        rows = self._expanded(X)
+        rows.data = np.where(np.isnan(rows.data), self.mean[rows.indices], rows.data)
+        return rows
 
     def _expanded(self, X: csr_matrix[Any]) -> csr_matrix[Any]:
         """Return float64 columns without nominal ones, then zeros and ones for each code; NaN: missing."""
