@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutations import mutations, reads_or_says_why
 from typer.testing import CliRunner
 
 from hclf import formats
@@ -538,14 +539,8 @@ def test_mutated_files_give_a_taxonomy_or_an_error(tmp_path: Path, seed: int) ->
     source = (HEAD + MODIFIERS + modified("E10", by("M_4"), by("M_5")) + CLASSES + "</ClaML>").encode()
     pieces = [b"<Class>", b"</Class>", b'code=""', b"\0", b"&x;", b"<!DOCTYPE a>", b"]]>", b"\xff", b'"', b"A00"]
     path = tmp_path / "mutated.xml"
-    for _ in range(100):
-        raw = bytearray(source)
-        for _ in range(chance.randint(1, 4)):
-            at, length = chance.randrange(len(raw)), chance.choice((0, 1, 5, 60))
-            raw[at : at + length] = chance.choice([*pieces, raw[at : at + 40], b""])
-        path.write_bytes(raw)
-        taxonomy, faults = formats.check(path, "claml")
-        assert (taxonomy is None) == any(fault.severity == "error" for fault in faults)
+    for raw in mutations(chance, source, pieces):
+        assert reads_or_says_why(path, raw, "claml")
 
 
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from mutations import mutations, reads_or_says_why
 from typer.testing import CliRunner
 
 from hclf import formats
@@ -456,14 +457,8 @@ def test_mutated_files_give_a_taxonomy_or_an_error(small: Path, seed: int) -> No
         b"<sevenChrDef>",
     ]
     path = small.with_name("mutated.xml")
-    for _ in range(100):
-        raw = bytearray(SMALL.encode())
-        for _ in range(chance.randint(1, 4)):
-            at, length = chance.randrange(len(raw)), chance.choice((0, 1, 5, 60))
-            raw[at : at + length] = chance.choice([*pieces, raw[at : at + 40], b""])
-        path.write_bytes(raw)
-        taxonomy, faults = formats.check(path, "icd10cm")
-        assert (taxonomy is None) == any(fault.severity == "error" for fault in faults)
+    for raw in mutations(chance, SMALL.encode(), pieces):
+        assert reads_or_says_why(path, raw, "icd10cm")
 
 
 # -- the cache, the command line, the registry -----------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from dags import rich_taxonomies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutations import mutations, reads_or_says_why
 from typer.testing import CliRunner
 
 from hclf import formats
@@ -333,14 +334,8 @@ def test_mutated_files_give_a_taxonomy_or_an_error(tmp_path: Path, seed: int) ->
         b"is_a: R:2\n",
     ]
     path = tmp_path / "mutated.obo"
-    for _ in range(100):
-        raw = bytearray(SMALL.encode())
-        for _ in range(chance.randint(1, 6)):
-            at, length = chance.randrange(len(raw)), chance.choice((0, 1, 5, 60))
-            raw[at : at + length] = chance.choice([*pieces, raw[at : at + 40], b""])
-        path.write_bytes(raw)
-        taxonomy, faults = formats.check(path, relations="part_of", obsolete=chance.random() < 0.5)
-        assert (taxonomy is None) == any(fault.severity == "error" for fault in faults)
+    for raw in mutations(chance, SMALL.encode(), pieces, most=6):
+        assert reads_or_says_why(path, raw, relations="part_of", obsolete=chance.random() < 0.5)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from dags import rich_taxonomies
 from hypothesis import HealthCheck, given, settings
+from mutations import mutations, reads_or_says_why
 from typer.testing import CliRunner
 
 from hclf import formats
@@ -419,14 +420,8 @@ def test_mutated_files_give_a_taxonomy_or_an_error(tmp_path: Path, suffix: str) 
     formats.write(formats.read(put(tmp_path, SMALL)), path)
     source = path.read_bytes()
     pieces = [b"<", b">", b'"', b"\\", b"{", b"}", b"@", b".", b"\n", b"\0", b"\xff", b"[", b"]", b"&x;", b"_:a"]
-    for _ in range(60):
-        raw = bytearray(source)
-        for _ in range(chance.randint(1, 4)):
-            at, length = chance.randrange(len(raw)), chance.choice((0, 1, 5, 60))
-            raw[at : at + length] = chance.choice([*pieces, raw[at : at + 40], b""])
-        path.write_bytes(raw)
-        taxonomy, faults = formats.check(path, "skos")
-        assert (taxonomy is None) == any(fault.severity == "error" for fault in faults)
+    for raw in mutations(chance, source, pieces, number=60):
+        assert reads_or_says_why(path, raw, "skos")
 
 
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
