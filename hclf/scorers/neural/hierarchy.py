@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 import torch
@@ -119,10 +120,9 @@ class Hierarchy(nn.Module):
 @torch.no_grad()
 def _winners(merges: _Merges, scores: Tensor, rank: Tensor | None = None) -> Tensor:
     """Return the node of the highest rank and score that each node can reach; see `Hierarchy.winners`."""
-    sortable = _sortable(scores)
-    stacks = sortable.reshape(-1, *([1, *sortable.shape][-2:]))
+    *stacked, documents, size = (1, *scores.shape)
+    stacks = _sortable(scores).reshape(prod(stacked), documents, size)
     winners = torch.empty_like(stacks, dtype=torch.int64)
-    documents, size = stacks.shape[1:]
     node = torch.arange(size, device=scores.device)[:, None]
     at_a_time = ROWS_AT_A_TIME if scores.device.type == "cpu" else max(documents, 1)
     for start in range(0, documents, at_a_time):

@@ -25,8 +25,8 @@ LN2 = 0.6931471805599453
 class ConditionalHead(Head):
     """The output of a node is its log-odds given that all its parents hold.
 
-    P(node) = P(node | parents) min P(parent). Along a tree that is the product of the conditional probabilities; where a node has several parents, the least
-    likely of them stands for all. So probabilities are coherent by construction.
+    P(node) = P(node | parents) min P(parent): along a tree the product of conditional probabilities; where a node
+    has several parents, the least likely of them stands for all. So probabilities are coherent by construction.
 
     Exclusive siblings share a softmax, in which "none of them" takes part with an output of 0, unless the group is
     complete.

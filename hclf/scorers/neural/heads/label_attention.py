@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hclf.errors import UsageError
 from hclf.scorers.neural.encoding import Encoding
+from hclf.scorers.neural.heads.base import exact
 from hclf.scorers.neural.heads.flat import FlatHead
 from hclf.scorers.neural.hierarchy import Hierarchy
 
@@ -82,7 +83,7 @@ class LabelAttentionHead(FlatHead):
         at_a_time = self.at_a_time or SCORES_AT_A_TIME.get(tokens.device.type, SCORES_AT_A_TIME["cpu"])
         part = max(1, at_a_time // max(mask.numel(), 1))
         again = torch.is_grad_enabled() and part < nodes
-        said = []
+        said: list[Tensor] = []
         for start in range(0, nodes, part):
             some = slice(start, start + part)
             inputs = (keys, tokens, mask, document, queries[some], weight[some], documents)
@@ -95,7 +96,7 @@ def _read(
     keys: Tensor, tokens: Tensor, mask: Tensor, document: Tensor, queries: Tensor, weight: Tensor, documents: int
 ) -> Tensor:
     """Return (documents, nodes): the mean, by attention, of what each token says of a node."""
-    scores = (keys @ queries.T).float() * queries.shape[-1] ** -0.5
+    scores = exact(keys @ queries.T) * queries.shape[-1] ** -0.5
     scores = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min)
     with torch.no_grad():
         of_chunk = scores.amax(1)
@@ -105,4 +106,5 @@ def _read(
     said = (attention * (tokens @ weight.T)).sum(1)
     empty = said.new_zeros(documents, len(queries))
     total = empty.index_add(0, document, attention.sum(1)).clamp(min=torch.finfo(empty.dtype).tiny)
-    return empty.index_add(0, document, said) / total
+    mean: Tensor = empty.index_add(0, document, said) / total
+    return mean
