@@ -205,13 +205,21 @@ def test_embedding_twice_is_the_same_to_the_bit_and_nothing_learns(folder):
     assert embed(encoder, []).shape == (0, encoder.width)
 
 
-def test_memory_of_long_texts_is_bounded_without_changing_them(folders, monkeypatch):
-    encoder = load_transformer(folders["bert"])
-    whole = encoded(encoder, MIXED, tokens=True)
-    monkeypatch.setattr("hclf.scorers.neural.transformer.AT_ONCE", 2 * LIMIT)
-    sliced = encoded(encoder, MIXED, tokens=True)
+@pytest.mark.parametrize("tune", ["full", "frozen", "lora"])
+def test_memory_of_long_texts_is_bounded_without_changing_them(folder, tune):
+    encoder = load_transformer(folder, tune=tune, pooling="mean")
+    for layer in encoder.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    whole, gradient = encoded(encoder, MIXED, tokens=True), gradients(encoder)
+    encoder.zero_grad()
+    encoder.at_once = 2 * LIMIT
+    sliced, again = encoded(encoder, MIXED, tokens=True), gradients(encoder)
     assert sliced.pooled.numpy() == pytest.approx(whole.pooled.numpy(), abs=1e-5)
     assert sliced.tokens[whole.mask].numpy() == pytest.approx(whole.tokens[whole.mask].numpy(), abs=1e-5)
+    assert again.keys() == gradient.keys()
+    for name, values in gradient.items():
+        assert torch.allclose(values, again[name], rtol=1e-4, atol=1e-3), name
 
 
 def test_token_states_come_with_their_documents(folder):
@@ -417,6 +425,16 @@ def test_adapters_begin_the_same_for_a_seed(folders):
 
 def test_a_folder_never_asks_the_network(folder, no_network):
     assert embed(load_transformer(folder), ["red"]).shape == (1, 16)
+
+
+def test_a_name_is_found_in_the_cache_of_the_hub(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    kept = tmp_path / "models--someone--tiny"
+    shutil.copytree(folders["bert"], kept / "snapshots" / "abc")
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text("abc")
+    encoder = load_transformer("someone/tiny", cache_dir=tmp_path)
+    assert np.array_equal(embed(encoder, MIXED), embed(load_transformer(folders["bert"]), MIXED))
 
 
 def test_a_folder_says_nothing_while_it_loads(folder, capfd):

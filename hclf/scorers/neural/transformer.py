@@ -14,6 +14,7 @@ from accelerate import init_empty_weights
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel
 
 from hclf.errors import MissingExtraError, UsageError, did_you_mean, suggest
@@ -27,7 +28,7 @@ __all__ = ["TransformerEncoder", "embed", "load_transformer"]
 
 Pooling: TypeAlias = Literal["mean", "first", "last"]
 Tune: TypeAlias = Literal["full", "frozen", "lora"]
-AT_ONCE = 2**14  # tokens that go through the model together when nothing learns: bounds the memory of long texts
+AT_ONCE = 2**14  # tokens that go through the model together: bounds the memory of long texts
 CHUNK = 512  # tokens of a chunk if nobody says otherwise and the model can read as many
 BF16 = "bfloat16"
 
@@ -92,6 +93,9 @@ class TransformerEncoder(Encoder):
     - `first`: the mean over the first tokens of the chunks ([CLS]);
     - `last`: the last token of the last chunk.
 
+    More than `at_once` tokens (an attribute) go through the model in several parts, in training too, where the states
+    of each part are then computed a second time instead of being kept: a text of megabytes needs time, not memory.
+
     A vector depends on its document alone, but for rounding: matrix products of other shapes add up in another order
     (a relative 1e-6 in float32).
 
@@ -128,6 +132,7 @@ class TransformerEncoder(Encoder):
         self.width = _width(self.model_config)
         self.vocabulary = _vocabulary(model)
         self.frozen = tune == "frozen"
+        self.at_once = AT_ONCE
         if self.frozen:
             self.model.requires_grad_(False)
         self.eval()
@@ -160,8 +165,11 @@ class TransformerEncoder(Encoder):
         """Return a vector for each document, and the states of all tokens if they are asked for."""
         weights = _token_weights(batch, self.pooling)
         states, sums = [], []
-        for part in self._parts(batch):
-            state = self.model(input_ids=batch.ids[part], attention_mask=batch.mask[part].long()).last_hidden_state
+        parts = self._parts(batch)
+        again = len(parts) > 1 and torch.is_grad_enabled() and not self.frozen
+        for part in parts:
+            inputs = batch.ids[part], batch.mask[part]
+            state = checkpoint(self._states, *inputs, use_reentrant=False) if again else self._states(*inputs)
             sums.append((state.float() * weights[part].unsqueeze(-1)).sum(1))
             if tokens:
                 states.append(state)
@@ -170,10 +178,15 @@ class TransformerEncoder(Encoder):
             return Encoding(pooled)
         return Encoding(pooled, torch.cat(states), batch.mask, batch.document)
 
+    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return the states of the tokens of some chunks, (chunks, length, width)."""
+        states: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return states
+
     def _parts(self, batch: TokenBatch) -> list[slice]:
-        """Return slices of the chunks: one if something learns, else as many as memory asks for."""
+        """Return slices of the chunks, each of at most `at_once` tokens or one chunk."""
         chunks, length = batch.ids.shape
-        step = max(1, chunks if torch.is_grad_enabled() else AT_ONCE // max(1, length))
+        step = max(1, self.at_once // max(1, length))
         return [slice(start, start + step) for start in range(0, max(1, chunks), step)]
 
     def merge(self) -> None:
