@@ -491,6 +491,9 @@ SPOILERS = {
     "holds LoRA adapters": lambda folder: (folder / "adapter_config.json").write_text("{}"),
     "cannot be loaded": lambda folder: (folder / "model.safetensors").write_bytes(b"\x10" + bytes(40)),
     "model type `nonsense`": lambda folder: change_config(folder, model_type="nonsense"),
+    "quantised weights": lambda folder: change_config(
+        folder, quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True}
+    ),
     "needs code of its own": lambda folder: change_config(
         folder, model_type="nonsense", auto_map={"AutoConfig": "x.Foo", "AutoModel": "x.Bar"}
     ),
@@ -516,6 +519,16 @@ def test_what_cannot_be_loaded_says_why_in_one_line(copied, message, no_network)
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation", "_attn_implementation_internal"])
+def test_a_configuration_cannot_name_code_to_fetch(copied, name, no_network):
+    change_config(copied, **{name: "someone/kernel"})
+    encoder = load_transformer(copied)
+    config, arrays = encoder.get_state()
+    config["model"][name] = "someone/kernel"
+    again = TransformerEncoder.from_state(config, arrays)
+    assert {e.model.config._attn_implementation for e in (encoder, again)} == {"sdpa"}
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -538,6 +551,7 @@ def test_names_that_lead_nowhere(name, message, monkeypatch):
         ({"tune": "all"}, "unknown tune 'all'"),
         ({"tune": "lora", "lora_rank": 0}, "lora_rank is 0"),
         ({"max_length": 65}, "reads at most 64 tokens"),
+        ({"max_length": 0}, "leaves no room for text; give at least 3"),
         ({"max_length": 2}, "leaves no room for text; give at least 3"),
         ({"overlap": -1}, "overlap is -1"),
     ],

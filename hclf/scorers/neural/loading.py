@@ -57,7 +57,9 @@ def load_parts(name: str, *, cache_dir: str | Path | None = None, keep_dtype: bo
     where = str(folder) if local else name
     options = {"local_files_only": local, "trust_remote_code": False, "cache_dir": cache_dir}
     with _quiet(), _explained(name, local):
-        config = AutoConfig.from_pretrained(where, **options)
+        config = own_code_only(AutoConfig.from_pretrained(where, **options))
+        if getattr(config, "quantization_config", None) is not None:
+            raise UsageError(f"{name} holds quantised weights; give the same model in 16 or 32 bits")
         tokenizer = AutoTokenizer.from_pretrained(where, use_fast=True, **options)
         _check_tokenizer(tokenizer, name)
         model, found = AutoModel.from_pretrained(
@@ -70,6 +72,12 @@ def load_parts(name: str, *, cache_dir: str | Path | None = None, keep_dtype: bo
     kind = type(config)
     causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
     return Parts(model.eval(), tokenizer, causal, _limit(model))
+
+
+def own_code_only(config: Any) -> Any:
+    """Return a configuration that names no attention from the hub: transformers would fetch and run it."""
+    config._attn_implementation = None
+    return config
 
 
 def body(model: Any) -> Any:

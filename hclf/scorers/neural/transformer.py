@@ -21,7 +21,7 @@ from hclf.errors import MissingExtraError, UsageError, did_you_mean, suggest
 from hclf.inputs import Inputs, Ints
 from hclf.scorers.base import Progress, silent
 from hclf.scorers.neural.encoding import Encoder, Encoding, State, embed
-from hclf.scorers.neural.loading import body, load_parts
+from hclf.scorers.neural.loading import body, load_parts, own_code_only
 from hclf.scorers.neural.tokens import TextTokenizer, TokenBatch, Tokens
 
 __all__ = ["TransformerEncoder", "embed", "load_transformer"]
@@ -74,7 +74,9 @@ def load_transformer(
     limits = (CHUNK, parts.limit or CHUNK, int(min(parts.tokenizer.model_max_length, CHUNK)))
     return TransformerEncoder(
         parts.model,
-        _tokenizer(parts.tokenizer, _vocabulary(parts.model), max_length or min(limits), overlap),
+        _tokenizer(
+            parts.tokenizer, _vocabulary(parts.model), min(limits) if max_length is None else max_length, overlap
+        ),
         pooling=pooling or ("last" if parts.causal else "mean"),
         tune=tune,
         lora_rank=lora_rank,
@@ -220,8 +222,9 @@ class TransformerEncoder(Encoder):
     @classmethod
     def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Build from what `get_state` returned: no network, no code from elsewhere, no weights made up first."""
+        about = own_code_only(AutoConfig.for_model(**config["model"]))
         with init_empty_weights():
-            model = body(AutoModel.from_config(AutoConfig.for_model(**config["model"]), trust_remote_code=False))
+            model = body(AutoModel.from_config(about, trust_remote_code=False))
         options = {name: config[name] for name in ("pooling", "tune", "lora_rank")}
         encoder = cls(model, TextTokenizer.from_state(config), **options)
         raw = set(config[BF16])
