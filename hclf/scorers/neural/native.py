@@ -220,6 +220,7 @@ def load_classifier(
     _check_weights(model, found["missing_keys"], name, new_head=labels is not None)
     if not keep_dtype:
         model.float()
+    _align(model)
     if gradient_checkpointing:
         _checkpoint(model, name)
     limit = _limit(model)
@@ -299,6 +300,16 @@ def _check_weights(model: Any, missing: Sequence[str], name: str, *, new_head: b
             f"{name} holds a language model, not a classifier ({of_head[0]!r} is missing); "
             f"train one on it: hclf train --scorer neural --encoder {name}"
         )
+
+
+def _align(model: Any) -> None:
+    """Move weights to where torch itself would put them.
+
+    Those of a safetensors file lie wherever its header ends, and sums over numbers at odd places are rounded
+    otherwise: a saved model would not score to the bit as before.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
 
 
 def _problem(config: Any, asked: str | None, name: str) -> Problem:

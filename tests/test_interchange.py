@@ -1,0 +1,474 @@
+"""Hugging Face classifiers in and out: equal logits, labels as nodes, a model like any other around them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from dags import Dag, dags
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+from scipy.special import expit, logit, softmax
+from tiny_models import LIMIT, SENTENCES, byte_pairs, tiny_bert, word_pieces
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BartConfig,
+    BertConfig,
+    DistilBertConfig,
+    GPT2Config,
+    LlamaConfig,
+    RobertaConfig,
+)
+from transformers.utils import logging
+
+from hclf.errors import DataError, UsageError
+from hclf.scorers.linear import LinearScorer
+from hclf.scorers.neural.interchange import ImportedScorer, export_folder
+from hclf.scorers.neural.label_nodes import LabelMap, LabelNodes, map_labels
+from hclf.scorers.neural.native import load_classifier
+from hclf.taxonomy import Node, Taxonomy
+
+LABELS = ("Apple", "pear", "Food > Dairy", "phone", "LABEL_4")
+WORDS = sorted({word for sentence in SENTENCES for word in sentence.split()})
+TEXTS = [*SENTENCES, "", "x", " ".join(WORDS[:12]), "</s> [SEP]"]
+SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+CONFIGS: dict[str, Any] = {
+    "bert": lambda **o: BertConfig(**SHAPE, max_position_embeddings=LIMIT, pad_token_id=0, **o),
+    "roberta": lambda **o: RobertaConfig(**SHAPE, max_position_embeddings=LIMIT, pad_token_id=0, **o),
+    "distilbert": lambda **o: DistilBertConfig(
+        dim=16, hidden_dim=32, n_layers=2, n_heads=2, max_position_embeddings=LIMIT, pad_token_id=0, **o
+    ),
+    "bart": lambda **o: BartConfig(
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        max_position_embeddings=LIMIT,
+        pad_token_id=0,
+        eos_token_id=3,
+        decoder_start_token_id=3,
+        **o,
+    ),
+    "llama": lambda **o: LlamaConfig(
+        **SHAPE, num_key_value_heads=1, max_position_embeddings=LIMIT, bos_token_id=0, eos_token_id=1, **o
+    ),
+    "gpt2": lambda **o: GPT2Config(
+        n_embd=16, n_layer=2, n_head=2, n_positions=LIMIT, bos_token_id=0, eos_token_id=1, **o
+    ),
+}
+DECODERS = ("llama", "gpt2")  # their tokenizer has no pad token, nor has their configuration
+
+
+def shop() -> Taxonomy:
+    """Ten nodes: `misc` and `odd` are in no classifier, `food`, `fruit` and `tech` have no label there."""
+    names = "food fruit apple pear dairy tech phone laptop misc odd"
+    edges = "food-fruit fruit-apple fruit-pear food-dairy tech-phone tech-laptop misc-odd"
+    nodes = [Node(name, {"": name.capitalize()}) for name in names.split()]
+    return Taxonomy(nodes, [tuple(edge.split("-")) for edge in edges.split()], id="shop")
+
+
+SHOP = shop()
+NAMES = {"LABEL_4": "laptop"}
+
+
+def classifier(
+    folder: Path,
+    kind: str,
+    labels: tuple[str, ...] = LABELS,
+    problem: str | None = "multi_label_classification",
+    **options: Any,
+) -> Path:
+    """Save a random classifier with a tokenizer; return the folder."""
+    tokenizer = byte_pairs(SENTENCES) if kind in DECODERS else word_pieces(SENTENCES)
+    numbers = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    config = CONFIGS[kind](vocab_size=len(tokenizer), problem_type=problem, **numbers, **options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(len(kind))
+        model = AutoModelForSequenceClassification.from_config(config)
+        for name, parameter in model.named_parameters():
+            if "norm" not in name.lower() and "ln_" not in name:
+                torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Kind -> folder of a tiny classifier."""
+    logging.disable_progress_bar()
+    return {kind: classifier(tmp_path_factory.mktemp(kind), kind) for kind in CONFIGS}
+
+
+@pytest.fixture(params=sorted(CONFIGS))
+def folder(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Path:
+    return folders[request.param]
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
+def fields(texts: list[str]) -> list[dict[str, str]]:
+    return [{"text": text} for text in texts]
+
+
+def imported(folder: Path, taxonomy: Taxonomy = SHOP, **options: Any) -> ImportedScorer:
+    options = {"labels": NAMES, **options}
+    return ImportedScorer(model=str(folder), device="cpu", **options).fit(
+        [], csr_matrix((0, len(taxonomy))), taxonomy=taxonomy
+    )
+
+
+def scores(scorer: ImportedScorer, texts: list[str] = TEXTS) -> np.ndarray:
+    return scorer.score(fields(texts)).channels[0]
+
+
+def theirs(folder: Path, texts: list[str] = TEXTS) -> np.ndarray:
+    """The logits that transformers gives texts, one by one; what looks like a special token is text to both."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.backend_tokenizer.encode_special_tokens = True
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    for parameter in model.parameters():  # where a file's weights lie in memory changes the last bit
+        parameter.data = parameter.data.clone()
+    found = []
+    with torch.no_grad():
+        for text in texts:
+            ids = torch.tensor([tokenizer.backend_tokenizer.encode(text).ids])
+            found.append(model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].numpy())
+    return np.stack(found)
+
+
+def column(scorer: ImportedScorer, node: str) -> int:
+    return scorer.columns.tolist().index(SHOP.index(node))
+
+
+# -- logits ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_network")
+def test_logits_are_those_of_transformers(folder: Path) -> None:
+    scorer = imported(folder)
+    places = [column(scorer, node) for node in ("apple", "pear", "dairy", "phone", "laptop")]
+    expected = theirs(folder)
+    alone = np.concatenate([scores(scorer, [text]) for text in TEXTS])
+    assert np.array_equal(alone[:, places], expected)
+    np.testing.assert_allclose(scores(scorer)[:, places], expected, atol=1e-5)
+
+
+def test_a_pad_token_of_its_own_stays(tmp_path: Path, folders: dict[str, Path]) -> None:
+    """Decoders are told the end of a text by the pad token: with `</s>` as theirs, and without any."""
+    saved = classifier(tmp_path / "padded", "llama", pad_token_id=1)
+    np.testing.assert_allclose(
+        scores(imported(saved))[:, column(imported(saved), "apple")], theirs(saved)[:, 0], atol=1e-5
+    )
+    np.testing.assert_array_equal(theirs(saved), theirs(folders["llama"]))
+    assert load_classifier(saved).tokenizer.filler == 1
+    assert load_classifier(saved).about["model"]["pad_token_id"] == 1
+    assert load_classifier(folders["llama"]).about["model"]["pad_token_id"] is None
+
+
+def test_a_decoder_without_any_token_to_pad_with_is_refused(tmp_path: Path, folders: dict[str, Path]) -> None:
+    copy = shutil.copytree(folders["llama"], tmp_path / "copy")
+    tokenizer = json.loads((copy / "tokenizer.json").read_text())
+    tokenizer["added_tokens"], tokenizer["post_processor"] = [], None
+    (copy / "tokenizer.json").write_text(json.dumps(tokenizer))
+    about = json.loads((copy / "tokenizer_config.json").read_text())
+    about = {key: value for key, value in about.items() if not key.endswith("_token")}
+    (copy / "tokenizer_config.json").write_text(json.dumps(about))
+    with pytest.raises(UsageError, match="no pad token: set pad_token_id in its config.json"):
+        load_classifier(copy)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_of_a_long_text_every_chunk_is_classified(kind: str, folders: dict[str, Path]) -> None:
+    text = " ".join(WORDS * 6)
+    encoder = imported(folders[kind], max_length=24).encoder
+    tokens = encoder.prepare(fields([text, "a phone"]))
+    assert tokens.long == 1
+    batch = encoder.batch(tokens, np.array([0, 1]))
+    assert (batch.document == 0).sum() > 5
+    model = AutoModelForSequenceClassification.from_pretrained(folders[kind]).eval()
+    with torch.no_grad():
+        chunks = [model(input_ids=ids[mask][None]).logits[0].numpy() for ids, mask in zip(*batch[:2], strict=True)]
+        found = encoder(batch).pooled.numpy()
+        encoder.at_once = 50  # in several parts
+        np.testing.assert_allclose(encoder(batch).pooled.numpy(), found, atol=1e-5)
+    own = encoder.nodes.own(5)
+    np.testing.assert_allclose(found[0, own], np.mean(chunks[:-1], axis=0), atol=1e-5)
+    np.testing.assert_allclose(found[1, own], chunks[-1], atol=1e-5)
+
+
+def test_a_chunk_is_as_long_as_the_model_reads(folders: dict[str, Path]) -> None:
+    assert imported(folders["bert"]).encoder.tokenizer.max_length == LIMIT
+    assert imported(folders["roberta"]).encoder.tokenizer.max_length == LIMIT - 1
+    with pytest.raises(UsageError, match=r"max_length is 65, but .* reads at most 64 tokens"):
+        imported(folders["bert"], max_length=65)
+
+
+def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path, folders: dict[str, Path]) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(folders["llama"]).to(torch.bfloat16)
+    copy = shutil.copytree(folders["llama"], tmp_path / "half")
+    model.save_pretrained(copy)
+    scorer = imported(copy)
+    alone = np.concatenate([scores(scorer, [text]) for text in SENTENCES])
+    model = AutoModelForSequenceClassification.from_pretrained(copy).eval()
+    assert model.dtype == torch.bfloat16
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    with torch.no_grad():
+        expected = [model(**tokenizer(text, return_tensors="pt")).logits[0].float().numpy() for text in SENTENCES]
+    assert np.array_equal(alone[:, column(scorer, "pear")], np.array(expected)[:, 1])
+    assert np.array_equal(scores(through_disk(scorer, tmp_path)), scores(scorer))
+    export_folder(scorer, SHOP, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
+    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").dtype == torch.bfloat16
+
+
+# -- labels and nodes --------------------------------------------------------------------------------------------
+
+
+def test_labels_are_found_by_id_name_and_path() -> None:
+    labels = ("apple", "PEAR", "Food > Dairy", "tech/phone", "Mars", "LABEL_5")
+    found = map_labels(labels, SHOP, {"5": "Laptop"})
+    assert [SHOP.nodes[j] if j >= 0 else None for j in found.nodes.tolist()] == [
+        "apple",
+        "pear",
+        "dairy",
+        "phone",
+        None,
+        "laptop",
+    ]
+    assert found.problems == {"Mars": "unknown label 'Mars'"}
+
+
+def test_a_label_may_be_left_out() -> None:
+    found = map_labels(("apple", "neutral"), SHOP, {"neutral": None})
+    assert found.nodes.tolist() == [SHOP.index("apple"), -1]
+    assert found.problems == {}
+    assert found.left_out == ("neutral",)
+
+
+def test_an_ambiguous_label_means_no_node() -> None:
+    twice = Taxonomy([Node("a"), Node("b1", {"": "other"}), Node("b2", {"": "other"})], [("a", "b1")], id="twice")
+    assert "ambiguous" in map_labels(("a", "other"), twice).problems["other"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "error", "message"),
+    [
+        (("aple", "Mars"), {}, DataError, r"none of the model's 2 labels .* did you mean 'apple'.*--labels FILE"),
+        (("apple",), {"aple": "pear"}, UsageError, "no label 'aple'; did you mean 'apple'"),
+        (("apple",), {"7": "pear"}, UsageError, "no label '7'"),
+        (("apple",), {"apple": "paer"}, DataError, "unknown label 'paer'; did you mean 'pear'"),
+        (("apple",), {"apple": None}, DataError, "all are left out"),
+    ],
+)
+def test_labels_that_cannot_be(
+    labels: tuple[str, ...], names: dict[str, str | None], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        map_labels(labels, SHOP, names)
+
+
+def test_an_ancestor_without_a_label_is_as_likely_as_its_likeliest_label(folders: dict[str, Path]) -> None:
+    scorer = imported(folders["bert"])
+    found = {SHOP.nodes[j]: values for j, values in zip(scorer.columns.tolist(), scores(scorer).T, strict=True)}
+    assert set(found) == {"food", "fruit", "apple", "pear", "dairy", "tech", "phone", "laptop"}
+    assert np.array_equal(found["fruit"], np.maximum(found["apple"], found["pear"]))
+    assert np.array_equal(found["food"], np.maximum(found["fruit"], found["dairy"]))
+
+
+@st.composite
+def labelled_dags(draw: st.DrawFn) -> tuple[Dag, list[str | None]]:
+    """A DAG, and for each label of a model its node or None; at least one has a node."""
+    dag = draw(dags())
+    nodes = draw(st.lists(st.sampled_from([*dag.ids, None]), min_size=1, max_size=6))
+    return dag, [*nodes, draw(st.sampled_from(dag.ids))]
+
+
+@given(labelled_dags(), st.booleans(), st.integers(0, 2**32 - 1))
+def test_log_odds_of_nodes(given_: tuple[Dag, list[str | None]], choice: bool, seed: int) -> None:
+    dag, nodes = given_
+    taxonomy = dag.taxonomy
+    places = np.array([-1 if node is None else taxonomy.index(node) for node in nodes])
+    module, columns = LabelNodes.of(LabelMap(places, {}), taxonomy, "single_label" if choice else "multi_label")
+    logits = np.random.default_rng(seed).normal(size=(3, len(nodes))).astype(np.float32)
+    found = module(torch.from_numpy(logits)).numpy()
+    reached = {node for node in nodes if node} | {above for node in nodes if node for above in dag.above(node)}
+    assert [taxonomy.nodes[j] for j in columns.tolist()] == [node for node in taxonomy.nodes if node in reached]
+    for place, j in enumerate(columns.tolist()):
+        node = taxonomy.nodes[j]
+        own = [i for i, meant in enumerate(nodes) if meant == node]
+        at_or_below = [i for i, meant in enumerate(nodes) if meant == node or meant in dag.below(node)]
+        if choice:
+            share = softmax(logits.astype(float), axis=1)[:, at_or_below].sum(axis=1)
+            expected = logit(np.clip(share, 1e-12, 1 - 1e-12))
+        else:
+            expected = logits[:, own or at_or_below].max(axis=1)
+        np.testing.assert_allclose(found[:, place], expected, rtol=1e-5, atol=1e-5)
+    expected_own = [-1 if place < 0 else columns.tolist().index(place) for place in places.tolist()]
+    assert module.own(len(nodes)).tolist() == expected_own
+
+
+def test_sums_of_a_choice_keep_what_is_nearly_certain() -> None:
+    found = map_labels(("apple", "pear"), SHOP)
+    module, columns = LabelNodes.of(found, SHOP, "single_label")
+    values = module(torch.tensor([[20.0, -5.0]]))[0]
+    by_node = dict(zip([SHOP.nodes[j] for j in columns.tolist()], values.tolist(), strict=True))
+    assert by_node["apple"] == pytest.approx(25, abs=0.1)
+    assert by_node["fruit"] > 27
+
+
+# -- what logits mean --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stated", ["single_label_classification", None])
+def test_labels_that_exclude_each_other(tmp_path: Path, stated: str | None) -> None:
+    saved = classifier(tmp_path / "one", "bert", problem=stated)
+    scorer = imported(saved)
+    assert scorer.report["problem"] == "single_label"
+    assert scorer.report["problem_stated"] is (stated is not None)
+    shares = softmax(theirs(saved), axis=1)
+    np.testing.assert_allclose(expit(scores(scorer)[:, column(scorer, "apple")]), shares[:, 0], atol=1e-5)
+    np.testing.assert_allclose(expit(scores(scorer)[:, column(scorer, "food")]), shares[:, :3].sum(1), atol=1e-5)
+    as_asked = imported(saved, problem="multi_label")
+    np.testing.assert_allclose(scores(as_asked)[:, column(as_asked, "apple")], theirs(saved)[:, 0], atol=1e-5)
+
+
+def test_other_problems_are_refused(tmp_path: Path) -> None:
+    saved = classifier(tmp_path / "numbers", "bert", problem="regression")
+    with pytest.raises(UsageError, match="is a model for regression; a classifier of documents is needed"):
+        imported(saved)
+    with pytest.raises(UsageError, match="not 'multilabel'; did you mean 'multi_label'"):
+        imported(saved, problem="multilabel")
+
+
+# -- what is no classifier ---------------------------------------------------------------------------------------
+
+
+def test_a_language_model_without_a_head_is_refused(tmp_path: Path) -> None:
+    plain = tiny_bert(tmp_path / "plain")
+    with pytest.raises(UsageError, match=r"a language model, not a classifier .*--scorer neural --encoder"):
+        imported(plain)
+
+
+def test_a_folder_that_lacks_weights_is_refused(tmp_path: Path, folders: dict[str, Path]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    copy = shutil.copytree(folders["bert"], tmp_path / "copy")
+    weights = load_file(copy / "model.safetensors")
+    save_file({k: v for k, v in weights.items() if "layer.1" not in k}, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UsageError, match=r"weights are missing, such as 'bert.encoder.layer.1"):
+        imported(copy)
+
+
+def test_code_of_a_folder_is_never_run(tmp_path: Path, folders: dict[str, Path]) -> None:
+    copy = shutil.copytree(folders["bert"], tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    config |= {
+        "model_type": "strange",
+        "auto_map": {"AutoConfig": "evil.C", "AutoModelForSequenceClassification": "evil.M"},
+    }
+    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(UsageError):
+        imported(copy)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("model", ["", "/no/such/folder"])
+def test_no_model_no_scorer(model: str) -> None:
+    with pytest.raises(UsageError, match=r"needs a model|no such folder"):
+        ImportedScorer(model=model).fit([], csr_matrix((0, len(SHOP))), taxonomy=SHOP)
+
+
+def test_feature_matrices_are_refused(folders: dict[str, Path]) -> None:
+    with pytest.raises(UsageError, match="reads texts, not a feature matrix"):
+        imported(folders["bert"]).score(csr_matrix(np.ones((2, 3))))
+
+
+# -- state -------------------------------------------------------------------------------------------------------
+
+
+def through_disk(scorer: Any, folder: Path) -> Any:
+    config, arrays = scorer.get_state()
+    np.savez(folder / "part.npz", allow_pickle=False, **arrays)
+    with np.load(folder / "part.npz", allow_pickle=False) as found:
+        return type(scorer).from_state(json.loads(json.dumps(config)), dict(found))
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_saved_scorer_needs_nothing_else(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    scorer = imported(copy)
+    before = scores(scorer)
+    state = scorer.get_state()
+    shutil.rmtree(copy)
+    again = through_disk(scorer, tmp_path)
+    assert np.array_equal(scores(again), before)
+    assert np.array_equal(again.columns, scorer.columns)
+    assert again.report == scorer.report
+    assert str(tmp_path) not in json.dumps(state[0])
+    assert all(array.dtype != object for array in state[1].values())
+
+
+def test_folds_share_one_model_that_is_read_anew_when_it_changes(tmp_path: Path, folders: dict[str, Path]) -> None:
+    copy = shutil.copytree(folders["bert"], tmp_path / "copy")
+    first, second = imported(copy), imported(copy)
+    assert first.encoder.model is second.encoder.model
+    shutil.copytree(folders["distilbert"], copy, dirs_exist_ok=True)
+    third = imported(copy)
+    assert type(third.encoder.model).__name__ == "DistilBertForSequenceClassification"
+    assert np.array_equal(scores(third), scores(imported(folders["distilbert"])))
+
+
+# -- out ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_exported_is_what_was_imported(folder: Path, tmp_path: Path) -> None:
+    scorer = through_disk(imported(folder), tmp_path)
+    about = export_folder(scorer, SHOP, tmp_path / "out")
+    assert about["labels"] == 5
+    assert np.array_equal(theirs(tmp_path / "out"), theirs(folder))
+    before, after = (json.loads((path / "config.json").read_text()) for path in (folder, tmp_path / "out"))
+    for name, place in (("id2label", "4"), ("label2id", "LABEL_4")):
+        before[name].pop(place)
+        after[name].pop(place.replace("LABEL_4", "laptop"))
+    assert after == before
+    again = imported(tmp_path / "out", labels=None)  # the label that meant no node is called as its node now
+    assert np.array_equal(scores(again), scores(scorer))
+    assert np.array_equal(again.columns, scorer.columns)
+
+
+def test_tokenizers_go_out_as_they_came(folder: Path, tmp_path: Path) -> None:
+    export_folder(imported(folder), SHOP, tmp_path / "out")
+    before, after = (AutoTokenizer.from_pretrained(path) for path in (folder, tmp_path / "out"))
+    assert before(TEXTS)["input_ids"] == after(TEXTS)["input_ids"]
+    assert before.special_tokens_map == after.special_tokens_map
+    assert before.model_max_length == after.model_max_length
+    assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["tokenizer_class"] == (
+        "PreTrainedTokenizerFast"
+    )
+
+
+def test_what_transformers_cannot_express_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'linear' has no form in transformers: .*'imported', or 'neural' with head"):
+        export_folder(LinearScorer(), SHOP, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
