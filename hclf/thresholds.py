@@ -366,7 +366,8 @@ def _candidates(score: NDArray[np.floating[Any]], search: Search, most: int) -> 
     # In the scores' own precision, in which they are compared: half-way between neighbours may be the lower one.
     between = (distinct[1:] + distinct[:-1]) / 2
     between = np.where(between > distinct[:-1], between, distinct[1:])
-    return np.concatenate([distinct[:1], between, [NEVER]]).astype(np.float64)
+    below = distinct[:1] / 2  # where nothing false was seen, new true ones may score a little less than these
+    return np.concatenate([below, between, [NEVER]]).astype(np.float64)
 
 
 def _thinned(score: NDArray[np.floating[Any]], most: int) -> NDArray[np.floating[Any]]:
