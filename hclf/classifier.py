@@ -98,6 +98,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         partial_labels: what a label above the leaves says of the nodes below it: `unknown` or `negative`.
         flat: binary relevance without the hierarchy (labels as given, no coherence, one threshold, nothing
             closed): the baseline to beat.
+        refit: whether the scorer, once calibrated on what was held out, is trained again on all documents. False
+            saves that time, where one part was held out: the model then never sees that part.
         n_jobs: processes for large problems; None uses every core. Results do not depend on it.
         seed: of everything random.
 
@@ -127,6 +129,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         closure: Closure = "ancestors",
         partial_labels: Literal["unknown", "negative"] = "unknown",
         flat: bool = False,
+        refit: bool = True,
         n_jobs: int | None = None,
         seed: int = 0,
     ) -> None:
@@ -134,7 +137,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         self.coherence, self.calibrate = coherence, calibrate
         self.decoder, self.decoder_options = decoder, decoder_options
         self.goal, self.search, self.per_level, self.thresholds = goal, search, per_level, thresholds
-        self.closure, self.partial_labels, self.flat = closure, partial_labels, flat
+        self.closure, self.partial_labels, self.flat, self.refit = closure, partial_labels, flat, refit
         self.n_jobs, self.seed = n_jobs, seed
 
     # -- fit -------------------------------------------------------------------------------------------------
@@ -170,10 +173,10 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
         folds = make_folds(self.taxonomy_, training.Y, training.inputs, self.seed)
         several: dict[str, Any] = {"keep": len(folds) > 1, "workers": self._workers}
-        held_out = [
-            hold_out(self._fit_model(training.of(train), progress), training.inputs, test, **several)
-            for train, test in folds
-        ]
+        model, held_out = None, []
+        for train, test in folds:
+            model = self._fit_model(training.of(train), progress)
+            held_out.append(hold_out(model, training.inputs, test, **several))
         fusion, recall = learn_fusion(held_out, training, self._new_scorer(), self.seed)
         true, scores = held_out_scores(held_out, fusion, training)
         del held_out
@@ -181,10 +184,13 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         options = {} if self.flat else dict(self.decoder_options or {})
         point = new_point(DEFAULT, decoder, options, reason, self.closure)
         self.operating_points_ = {DEFAULT: self._tuned(point, true, scores)}
-        model = self._fit_model(training, progress)
+        if self.refit or len(folds) > 1:
+            model = None  # so that there is room for another
+        model = model or self._fit_model(training, progress)
+        prior = self._prior(model.scorer, training)
         self._model = replace(
             model,
-            head=replace(model.head, fusion=fusion, level_calibration=levels),
+            head=replace(model.head, prior=prior, fusion=fusion, level_calibration=levels),
             width=training.inputs.shape[1] if isinstance(training.inputs, csr_matrix) else None,
             one_label=decoder == "path",
         )
@@ -304,9 +310,12 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     def _fit_model(self, training: Training, progress: Progress) -> Model:
         """Return a model whose fusion is still to be learned."""
         scorer = training.teach(self._new_scorer(), progress)
-        prior = Prior(self.taxonomy_, scorer.columns, training.counts, length(training.inputs))
         fusion = Fusion.default(scorer, self.taxonomy_.depth)
-        return Model(scorer, Head(self.taxonomy_, prior, fusion, None if self.flat else self.coherence))
+        coherence = None if self.flat else self.coherence
+        return Model(scorer, Head(self.taxonomy_, self._prior(scorer, training), fusion, coherence))
+
+    def _prior(self, scorer: Scorer, training: Training) -> Prior:
+        return Prior(self.taxonomy_, scorer.columns, training.counts, length(training.inputs))
 
     def _learn_levels(
         self, true: csr_matrix[Any], scores: csr_matrix[Any]

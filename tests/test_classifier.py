@@ -923,3 +923,28 @@ def test_progress_is_shown_while_training(pets: Sample) -> None:
     small(pets).fit(pets.X, pets.y, progress=progress)
     assert len(shown) == 6  # five folds, and everything
     assert all(line.startswith("training nodes") for line in shown)
+
+
+def test_without_refit_the_model_is_that_of_the_larger_part(tmp_path: Path) -> None:
+    """1,600 documents are enough for one held-out part; what is saved and loaded scores alike."""
+    taxonomy = Taxonomy(["pets", "cat", "dog"], [("pets", "cat"), ("pets", "dog")])
+    rng = np.random.default_rng(0)
+    labels = rng.choice(["cat", "dog"], 1_600).tolist()
+    X = [f"{label} {' '.join(rng.choice(list('abcdefgh'), 3))} {i}" for i, label in enumerate(labels)]
+    fits: list[int] = []
+
+    class Counting(HierarchicalClassifier):
+        def _fit_model(self, training: Any, progress: Any) -> Any:
+            fits.append(len(training.inputs))
+            return super()._fit_model(training, progress)
+
+    once = Counting(taxonomy=taxonomy, refit=False, n_jobs=1).fit(X, [[label] for label in labels])
+    assert len(fits) == 1
+    assert fits[0] < 1_600
+    assert once.score(X, [[label] for label in labels]) > 0.99
+    once.save(tmp_path / "model")
+    again = HierarchicalClassifier.load(tmp_path / "model")
+    assert again.predict_proba(X[:20]).tobytes() == once.predict_proba(X[:20]).tobytes()
+    Counting(taxonomy=taxonomy, n_jobs=1).fit(X, [[label] for label in labels])
+    assert len(fits) == 3
+    assert fits[2] == 1_600
