@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from hclf.cli import options as opt
 from hclf.cli.common import note, print_json, progress, stdout
 from hclf.cli.records import field_names, parse_fields, read_labelled, say_problems
+from hclf.cli.scorers import first_process, named_values, scorer_options
 from hclf.errors import DataError, UsageError, did_you_mean, suggest
 
 if TYPE_CHECKING:
@@ -40,8 +42,16 @@ def _take_config(context: typer.Context, path: Path | None) -> Path | None:
 
 def train(
     taxonomy: opt.Taxonomy,
-    data: Annotated[list[str], typer.Option("--data", "-d", metavar="DATA", help="Labelled records; may repeat.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder to write the model to.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="DATA",
+            help="Labelled records; may repeat. The similarity scorer needs none: names of nodes will do.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", callback=_take_config, is_eager=True, help="YAML file of option values."),
@@ -49,24 +59,54 @@ def train(
     fields: opt.Fields = "",
     scorer: Annotated[
         str,
-        typer.Option("--scorer", help="What scores the nodes: linear, lexicon, or several, such as linear+lexicon."),
+        typer.Option(
+            "--scorer",
+            help="What scores the nodes: linear, lexicon, neural, similarity, or several, such as linear+neural.",
+        ),
     ] = "linear",
-    C: Annotated[float, typer.Option("--C", min=1e-6, help="Inverse regularisation of the linear scorer.")] = 1.0,
+    scorer_option: opt.ScorerOption = None,
+    C: Annotated[
+        float | None, typer.Option("--C", min=1e-6, help="Inverse regularisation of the linear scorer; default: 1.")
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Full one-vs-rest: slower, no sampled negatives.")] = False,
     node_texts: Annotated[
-        bool, typer.Option("--node-texts/--no-node-texts", help="Names and synonyms of nodes are training data.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--node-texts/--no-node-texts",
+            help="Names and synonyms of nodes are training data of the linear scorer; default: they are.",
+        ),
+    ] = None,
     mined_phrases: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--mined-phrases/--no-mined-phrases",
-            help="The lexicon takes phrases from the records, too; the model then holds these words of theirs.",
+            help="The lexicon takes phrases from the records, too (default): the model then holds words of theirs.",
+        ),
+    ] = None,
+    min_documents: Annotated[
+        int | None,
+        typer.Option(
+            "--min-documents", min=1, help="Records a mined phrase of the lexicon must be in, at least; default: 2."
+        ),
+    ] = None,
+    encoder: opt.Encoder = None,
+    head: opt.Head = None,
+    learn: opt.Learn = None,
+    members: opt.Members = None,
+    epochs: opt.Epochs = None,
+    batch_size: opt.BatchSize = None,
+    learning_rate: opt.LearningRate = None,
+    max_length: opt.MaxLength = None,
+    checkpoint: opt.Checkpoint = None,
+    resume: opt.Resume = False,
+    device: opt.Device = None,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit/--no-refit",
+            help="After calibration, train again on all records, or keep the model of the larger part.",
         ),
     ] = True,
-    min_documents: Annotated[
-        int,
-        typer.Option("--min-documents", min=1, help="Records a mined phrase of the lexicon must be in, at least."),
-    ] = 2,
     decoder: Annotated[str, typer.Option("--decoder", help=f"auto, {opt.DECODERS}.")] = "auto",
     decoder_option: opt.DecoderOption = None,
     k: opt.K = None,
@@ -94,6 +134,10 @@ def train(
     """Train a model on labelled records, tune its thresholds on a part held out, and save it.
 
     Example: hclf train -t products -d examples/products/train.jsonl -o models/products
+
+    Example: hclf train -t products -d examples/products/train.jsonl --scorer neural --encoder FOLDER -o models/tuned
+
+    Example: hclf train -t products --scorer similarity --encoder FOLDER -o models/unseen
     """
     if baseline not in ("", "flat"):
         raise UsageError(f"unknown baseline {baseline!r}; there is flat")
@@ -104,18 +148,28 @@ def train(
     from hclf.registry import load_taxonomy
 
     check_target(output, force)
-    weights = parse_fields(fields)
+    flags: dict[str, dict[str, Any]] = {
+        "linear": {"C": C, "exact": exact or None, "node_texts": node_texts},
+        "lexicon": {"mined": mined_phrases, "min_documents": min_documents},
+        "neural similarity": {"encoder": encoder, "max_length": max_length, "device": device},
+        "neural": {
+            "head": head,
+            "tune": learn,
+            "n_members": members,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "checkpoint": None if checkpoint is None else str(checkpoint),
+            "resume": resume or None,
+        },
+    }
+    if (weights := parse_fields(fields)) and "linear" in scorer:
+        flags["linear"]["field_weights"] = weights
     tree = load_taxonomy(taxonomy)
     settings: dict[str, Any] = {
         "taxonomy": tree,
         "scorer": scorer,
-        "scorer_options": _scorer_options(
-            scorer,
-            {
-                "linear": {"C": C, "exact": exact, "node_texts": node_texts, "field_weights": weights},
-                "lexicon": {"mined": mined_phrases, "min_documents": min_documents},
-            },
-        ),
+        "scorer_options": scorer_options(scorer, flags, scorer_option),
         "coherence": coherence,
         "calibrate": calibrate,
         "decoder": decoder,
@@ -124,6 +178,7 @@ def train(
         "search": "grid" if grid else "exact",
         "per_level": not one_threshold,
         "partial_labels": partial_labels,
+        "refit": refit,
         "n_jobs": jobs,
         "seed": seed,
     }
@@ -131,7 +186,7 @@ def train(
     problems = Problems(strict=strict)
     documents = [
         document
-        for source in data
+        for source in data or ()
         for document in read_labelled(
             source,
             tree,
@@ -146,7 +201,10 @@ def train(
     y = [d.labels or () for d in documents]
     model = HierarchicalClassifier(**settings).fit(documents, y, progress=progress)
     flat = HierarchicalClassifier(**settings, flat=True).fit(documents, y, progress=progress) if baseline else None
-    model.report_["fields"] = list(documents[0].fields)
+    if not first_process(os.environ):
+        return
+    if documents:
+        model.report_["fields"] = list(documents[0].fields)
     model.report_["problems"] = dict(problems.counts)
     model.save(output, force=force, baseline=flat)
     if json:
@@ -155,26 +213,10 @@ def train(
         _say_report(model, output)
 
 
-def _scorer_options(scorer: str, options: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the options of the scorers that are asked for: of several by name, of one as they are."""
-    names = [name.strip() for name in scorer.split("+")]
-    of_each = {name: options.get(name, {}) for name in names}
-    return of_each if len(names) > 1 else of_each[names[0]]
-
-
 def _decoder_options(pairs: list[str] | None, k: int | None, to_leaf: bool) -> dict[str, Any] | None:
-    """Return the options of a decoder; values are read as YAML: numbers, `true`, `[1, 3]`, words."""
-    import yaml
-
+    """Return the options of a decoder: of flags, and of NAME=VALUE pairs."""
     given: dict[str, Any] = {"k": k, "to_leaf": to_leaf or None}
-    for pair in pairs or ():
-        name, equals, value = pair.partition("=")
-        try:
-            given[name.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            equals = ""
-        if not equals:
-            raise UsageError(f"--decoder-option: {pair!r} is not NAME=VALUE, such as at_most=[1,3]")
+    given |= named_values(pairs or (), "--decoder-option", "at_most=[1,3]")
     return {name: value for name, value in given.items() if value is not None} or None
 
 

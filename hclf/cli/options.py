@@ -77,3 +77,75 @@ Assignable = Annotated[
 ]
 Grid = Annotated[bool, typer.Option("--grid", help="Try only the thresholds 0.30, 0.35, …, 0.70.")]
 Global = Annotated[bool, typer.Option("--one-threshold", help="One threshold for all levels.")]
+
+_NETWORKS = "Networks (the extra neural)"
+ScorerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scorer-option",
+        metavar="NAME=VALUE",
+        help="Of the scorer, such as dropout=0.2; of several, neural.dropout=0.2; may repeat.",
+    ),
+]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="FOLDER_OR_NAME",
+        help="The language model of the neural and similarity scorers, as Hugging Face has them.",
+        rich_help_panel=_NETWORKS,
+    ),
+]
+Head = Annotated[
+    str | None,
+    typer.Option(
+        "--head",
+        help="flat, max_constraint, conditional, label_attention or native; default: flat for texts.",
+        rich_help_panel=_NETWORKS,
+    ),
+]
+Learn = Annotated[
+    str | None,
+    typer.Option(
+        "--learn", help="What of the encoder learns: full, frozen (nothing) or lora.", rich_help_panel=_NETWORKS
+    ),
+]
+Members = Annotated[
+    int | None,
+    typer.Option("--members", min=1, help="Networks trained at once and averaged.", rich_help_panel=_NETWORKS),
+]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", min=1, help="At most; the best one counts.", rich_help_panel=_NETWORKS)
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", min=1, help="Records of a training step.", rich_help_panel=_NETWORKS)
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option("--learning-rate", help="Of the head; the encoder's is an option.", rich_help_panel=_NETWORKS),
+]
+MaxLength = Annotated[
+    int | None,
+    typer.Option(
+        "--max-length",
+        min=4,
+        help="Tokens of a chunk; longer records are read in several.",
+        rich_help_panel=_NETWORKS,
+    ),
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="FOLDER",
+        help="Keep here what is needed to go on after an interruption.",
+        rich_help_panel=_NETWORKS,
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where the checkpoint stands.", rich_help_panel=_NETWORKS)
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one.", rich_help_panel=_NETWORKS),
+]

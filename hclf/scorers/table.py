@@ -10,6 +10,8 @@ from hclf.errors import MissingExtraError, UsageError, did_you_mean, suggest
 SCORERS: dict[str, str] = {
     "linear": "hclf.scorers.linear:LinearScorer",
     "lexicon": "hclf.scorers.lexicon.scorer:LexiconScorer",
+    "neural": "hclf.scorers.neural.scorer:NeuralScorer",
+    "forest": "hclf.scorers.forest:ForestScorer",
 }
 OF_NEURAL = ("torch", "transformers", "tokenizers", "accelerate", "safetensors")  # what the extra brings
 
