@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
 import socket
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +34,20 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from hclf.classifier import HierarchicalClassifier
+from hclf.cli import main
 from hclf.errors import DataError, UsageError
+from hclf.formats import yaml as taxonomy_yaml
+from hclf.labels import label_matrix
+from hclf.scorers import SCORERS
 from hclf.scorers.linear import LinearScorer
+from hclf.scorers.neural.encoding import embed
+from hclf.scorers.neural.heads.native import NativeHead
+from hclf.scorers.neural.hierarchy import Hierarchy
 from hclf.scorers.neural.interchange import ImportedScorer, export_folder
 from hclf.scorers.neural.label_nodes import LabelMap, LabelNodes, map_labels
-from hclf.scorers.neural.native import load_classifier
+from hclf.scorers.neural.native import load_classifier, native_encoder
+from hclf.scorers.neural.scorer import NeuralScorer
 from hclf.taxonomy import Node, Taxonomy
 
 LABELS = ("Apple", "pear", "Food > Dairy", "phone", "LABEL_4")
@@ -102,6 +116,11 @@ def classifier(
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCORERS, "imported", "hclf.scorers.neural.interchange:ImportedScorer")
 
 
 @pytest.fixture(scope="session")
@@ -193,7 +212,7 @@ def test_a_decoder_without_any_token_to_pad_with_is_refused(tmp_path: Path, fold
     about = json.loads((copy / "tokenizer_config.json").read_text())
     about = {key: value for key, value in about.items() if not key.endswith("_token")}
     (copy / "tokenizer_config.json").write_text(json.dumps(about))
-    with pytest.raises(UsageError, match="no pad token: set pad_token_id in its config.json"):
+    with pytest.raises(UsageError, match=r"no pad token: set pad_token_id in its config.json"):
         load_classifier(copy)
 
 
@@ -469,6 +488,274 @@ def test_tokenizers_go_out_as_they_came(folder: Path, tmp_path: Path) -> None:
 
 
 def test_what_transformers_cannot_express_is_not_exported(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'linear' has no form in transformers: .*'imported', or 'neural' with head"):
+    with pytest.raises(UsageError, match=r"'linear' has no form in transformers: .*'imported', or 'neural' with"):
         export_folder(LinearScorer(), SHOP, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+# -- the head `native` -------------------------------------------------------------------------------------------
+
+
+LEARNED = {
+    "apple": "red apples",
+    "pear": "green pears",
+    "dairy": "milk butter cheese",
+    "phone": "a phone with a screen",
+}
+COLUMNS = np.array(sorted(SHOP.index(node) for node in SHOP.closure(LEARNED)))
+
+
+def lessons(n: int = 48) -> tuple[list[dict[str, str]], csr_matrix]:
+    """Documents about four nodes, one each."""
+    nodes = list(LEARNED)
+    texts = [f"{LEARNED[nodes[i % 4]]} {WORDS[i % len(WORDS)]}" for i in range(n)]
+    return fields(texts), label_matrix(SHOP, [(nodes[i % 4],) for i in range(n)])
+
+
+def learned(folder: Path, **options: Any) -> NeuralScorer:
+    inputs, Y = lessons()
+    quick = {"epochs": 2, "batch_size": 16, "encoder_learning_rate": 0.01, "learning_rate": 0.01, "device": "cpu"}
+    return NeuralScorer(encoder=str(folder), head="native", **{**quick, **options}).fit(inputs, Y, taxonomy=SHOP)
+
+
+def test_a_language_model_gets_a_new_head_and_one_with_all_labels_keeps_its_own(
+    tmp_path: Path, folders: dict[str, Path]
+) -> None:
+    new, columns = native_encoder(tiny_bert(tmp_path / "plain"), SHOP, COLUMNS)
+    assert columns.tolist() == COLUMNS.tolist()
+    assert new.labels == tuple(SHOP.nodes[j] for j in COLUMNS.tolist())
+    assert new.problem == "multi_label"
+    own, columns = native_encoder(folders["bert"], SHOP, COLUMNS, labels=NAMES)
+    assert own.labels == LABELS
+    assert columns.tolist() == sorted([*COLUMNS.tolist(), SHOP.index("laptop")])
+    np.testing.assert_allclose(
+        embed(own, TEXTS)[:, columns == SHOP.index("pear")][:, 0], theirs(folders["bert"])[:, 1], atol=1e-5
+    )
+    odd = np.array(sorted([*COLUMNS.tolist(), SHOP.index("misc"), SHOP.index("odd")]))
+    assert native_encoder(folders["bert"], SHOP, odd, labels=NAMES)[0].labels == tuple(SHOP.nodes[j] for j in odd)
+
+
+def test_a_new_head_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    plain = tiny_bert(tmp_path / "plain")
+    state = torch.random.get_rng_state()
+    a, b, c = (embed(native_encoder(plain, SHOP, COLUMNS, seed=seed)[0], TEXTS) for seed in (1, 1, 2))
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("tune", ["full", "frozen", "lora"])
+@pytest.mark.parametrize("kind", ["plain", "llama"])
+def test_a_network_of_ours_goes_out_with_equal_logits(
+    tune: str, kind: str, tmp_path: Path, folders: dict[str, Path]
+) -> None:
+    """A flat head in the form of transformers: trained here, exported, loaded there, and taken back."""
+    folder = tiny_bert(tmp_path / "plain") if kind == "plain" else folders["llama"]
+    scorer = through_disk(learned(folder, tune=tune), tmp_path)
+    about = export_folder(scorer, SHOP, tmp_path / "out")
+    assert about["problem"] == "multi_label"
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["problem_type"] == "multi_label_classification"
+    ours, columns = scorer.score(fields(TEXTS)).channels[0], scorer.columns.tolist()
+    nodes = map_labels(list(config["id2label"].values()), SHOP).nodes.tolist()
+    if kind == "plain":
+        assert nodes == columns
+    pairs = [(columns.index(node), label) for label, node in enumerate(nodes) if node >= 0]
+    assert len(pairs) == (len(columns) if kind == "plain" else 4)
+    of_nodes, of_labels = np.array(pairs).T
+    np.testing.assert_allclose(ours[:, of_nodes], theirs(tmp_path / "out")[:, of_labels], atol=1e-5)
+    again = imported(tmp_path / "out", labels=None)
+    assert np.array_equal(again.columns, scorer.columns)
+    np.testing.assert_allclose(scores(again), ours, atol=1e-5)
+
+
+def test_what_learns(folders: dict[str, Path]) -> None:
+    for tune, body in (("full", True), ("frozen", False), ("lora", True)):
+        encoder, _ = native_encoder(folders["distilbert"], SHOP, COLUMNS, labels=NAMES, tune=tune)
+        learns = {name for name, p in encoder.named_parameters() if p.requires_grad}
+        assert encoder.own_weights <= learns
+        assert {name.split("classifier")[0] for name in encoder.own_weights} in (
+            {"model.", "model.pre_"},
+            {"model.base_model.model.", "model.base_model.model.pre_"},
+        )
+        assert bool(learns - encoder.own_weights) is body
+        assert not encoder.frozen
+
+
+def test_training_teaches_it(tmp_path: Path) -> None:
+    scorer = learned(tiny_bert(tmp_path / "plain"), epochs=40, encoder_learning_rate=2e-3)
+    inputs, Y = lessons()
+    found = scorer.score(inputs).channels[0] > 0
+    assert (found == Y.toarray()[:, scorer.columns]).mean() > 0.95
+
+
+def test_a_head_of_other_nodes_is_refused() -> None:
+    hierarchy = Hierarchy(SHOP, COLUMNS)
+    with pytest.raises(UsageError, match="needs a classifier of 7 nodes, not 5 numbers"):
+        NativeHead(5, hierarchy)
+    with pytest.raises(UsageError, match="one member, not 3"):
+        NativeHead(7, hierarchy, members=3)
+
+
+# -- the model around it -----------------------------------------------------------------------------------------
+
+
+def validation(n: int = 60) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Documents and labels by which a random classifier is far from calibrated."""
+    rng = np.random.default_rng(0)
+    nodes = ["apple", "pear", "dairy", "phone", "laptop"]
+    y = [tuple(rng.choice(nodes, rng.integers(1, 3), replace=False).tolist()) for _ in range(n)]
+    return [" ".join([*rng.choice(WORDS, 6), str(i), *labels]) for i, labels in enumerate(y)], y
+
+
+def around(folder: Path, **options: Any) -> HierarchicalClassifier:
+    about = {"model": str(folder), "labels": NAMES, "device": "cpu"}
+    return HierarchicalClassifier(taxonomy=SHOP, scorer="imported", scorer_options=about, n_jobs=2, **options)
+
+
+def test_a_model_around_it_is_calibrated_closed_and_saved(folders: dict[str, Path], tmp_path: Path) -> None:
+    X, y = validation()
+    model = around(folders["bert"]).fit(X, y)
+    assert model.report_["held_out"] == 60
+    assert model.calibration_.coefficients.shape == (3, 1)
+    probabilities = model.predict_proba(X)
+    assert SHOP.violations(probabilities).sum() == 0
+    assert all(SHOP.closure(labels) == labels for labels in model.predict(X))
+    true = label_matrix(SHOP, y).toarray()
+    raw = expit(scores(imported(folders["bert"]), X))
+    columns = imported(folders["bert"]).columns
+    assert _log_loss(true[:, columns], probabilities[:, columns]) < _log_loss(true[:, columns], raw)
+    model.save(tmp_path / "model")
+    loaded = HierarchicalClassifier.load(tmp_path / "model")
+    assert np.array_equal(loaded.predict_proba(X), probabilities)
+    assert loaded.predict(X) == model.predict(X)
+    assert loaded.evaluate(X, y).metrics == model.evaluate(X, y).metrics
+
+
+def _log_loss(true: np.ndarray, p: np.ndarray) -> float:
+    p = np.clip(p.astype(float), 1e-6, 1 - 1e-6)
+    return float(-np.where(true, np.log(p), np.log(1 - p)).mean())
+
+
+# -- the command line --------------------------------------------------------------------------------------------
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    """Run a command in this process; return its status, stdout and stderr."""
+    out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as raised:
+        main([str(argument) for argument in arguments])
+    return int(raised.value.code or 0), out.buffer.getvalue().decode(), err.getvalue()
+
+
+def ok(*arguments: object) -> tuple[str, str]:
+    """Run a command that succeeds; return stdout and stderr."""
+    status, out, err = run(*arguments)
+    assert status == 0, err
+    return out, err
+
+
+def fails(message: str, *arguments: object) -> None:
+    """Run a command that fails with one line."""
+    status, _, err = run(*arguments)
+    assert status in (1, 2)
+    assert re.search(message, err), err
+    assert len(err.splitlines()) == 1, err
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with a taxonomy, labelled records, and a file of labels."""
+    taxonomy_yaml.write(SHOP, tmp_path / "shop.yaml")
+    rows = [{"id": str(i), "text": x, "labels": y} for i, (x, y) in enumerate(zip(*validation(), strict=True))]
+    (tmp_path / "valid.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (tmp_path / "labels.yaml").write_text("LABEL_4: laptop\n")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("no_network")
+def test_import_evaluate_predict_tune_inspect_export(files: Path, folders: dict[str, Path]) -> None:
+    valid, model = files / "valid.jsonl", files / "model"
+    common = ("-t", files / "shop.yaml", "--labels", files / "labels.yaml", "--device", "cpu")
+    _, said = ok("import-hf", folders["llama"], *common, "-d", valid, "-o", model)
+    assert "LlamaForSequenceClassification: 5 of 5 labels are nodes (10 nodes in all)" in said
+    assert "5 nodes have no label, 1 of them leaves: odd" in said
+    assert "calibrated and tuned on 60 records" in said
+    assert json.loads(ok("evaluate", model, valid, "--json")[0])["metrics"]["hF"] > 0
+    answers = [json.loads(line) for line in ok("predict", model, valid)[0].splitlines()]
+    assert len(answers) == 60
+    assert all({label["id"] for label in row["labels"]} <= set(SHOP.nodes) for row in answers)
+    ok("tune", model, valid, "--goal", "precision>=0.5", "-o", files / "sure")
+    assert "imported" in ok("inspect", model)[0]
+    _, said = ok("export-hf", model, "-o", files / "out")
+    assert "LlamaForSequenceClassification with 5 labels" in said
+    assert np.array_equal(theirs(files / "out"), theirs(folders["llama"]))
+    fails("add -f to overwrite", "export-hf", model, "-o", files / "out")
+    fails("holds no Hugging Face model; choose another place", "export-hf", model, "-o", files, "-f")
+    assert json.loads(ok("export-hf", model, "-o", files / "out", "-f", "--json")[0])["labels"] == 5
+
+
+def test_labels_that_mean_no_node_are_named(files: Path, folders: dict[str, Path]) -> None:
+    common = ("import-hf", folders["bert"], "-t", files / "shop.yaml", "-d", files / "valid.jsonl", "-o", files / "m")
+    _, said = ok(*common)
+    assert "4 of 5 labels are nodes" in said
+    assert "unknown label 'LABEL_4'" in said
+    assert "2 of them leaves: laptop, odd" in said
+    fails("unknown label 'LABEL_4'", *common, "-f", "--strict")
+    report = json.loads(ok(*common, "-f", "--json")[0])["imported"]
+    assert report["unknown"] == ["unknown label 'LABEL_4'"]
+    (files / "list.json").write_text(json.dumps(["pear", "apple", None, "phone", "laptop"]))
+    report = json.loads(ok(*common, "-f", "--json", "--labels", files / "list.json")[0])["imported"]
+    assert (report["labels_of_nodes"], report["labels_left_out"], report["unknown_labels"]) == (4, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("LABEL_4: lapto", "unknown label 'lapto'; did you mean 'laptop'"),
+        ("LABEL_9: laptop", "no label 'LABEL_9'; did you mean 'LABEL_4'"),
+        ("just text", "give label: node pairs"),
+        ("a: [b", "cannot read"),
+        ("LABEL_4: {a: b}", "'LABEL_4' stands for one node"),
+    ],
+)
+def test_a_file_of_labels_that_cannot_be(text: str, message: str, files: Path, folders: dict[str, Path]) -> None:
+    (files / "bad.yaml").write_text(text)
+    common = ("-t", files / "shop.yaml", "-d", files / "valid.jsonl", "-o", files / "m")
+    fails(message, "import-hf", folders["bert"], *common, "--labels", files / "bad.yaml")
+    assert not (files / "m").exists()
+
+
+def test_what_cannot_be_imported_takes_one_line(files: Path, tmp_path: Path) -> None:
+    common = ("-t", files / "shop.yaml", "-d", files / "valid.jsonl", "-o", files / "m")
+    fails("no such folder", "import-hf", "/no/such/folder", *common)
+    fails("holds no model: it has no config.json", "import-hf", files, *common)
+    fails("not a classifier", "import-hf", tiny_bert(tmp_path / "plain"), *common)
+    fails("cannot read .*none.yaml", "import-hf", files, *common, "--labels", "none.yaml")
+
+
+def test_a_choice_is_told(files: Path, tmp_path: Path) -> None:
+    saved = classifier(tmp_path / "one", "bert", problem=None)
+    _, said = ok("import-hf", saved, "-t", files / "shop.yaml", "-d", files / "valid.jsonl", "-o", files / "m")
+    assert "labels exclude each other" in said
+    assert "--problem multi_label" in said
+
+
+def test_a_model_of_another_kind_is_not_exported(pets_model: HierarchicalClassifier, tmp_path: Path) -> None:
+    pets_model.save(tmp_path / "pets")
+    fails("'linear' has no form in transformers", "export-hf", tmp_path / "pets", "-o", tmp_path / "out")
+
+
+@pytest.mark.parametrize("command", ["import-hf", "export-hf"])
+def test_help_needs_no_torch(command: str) -> None:
+    code = f"import sys\nfrom hclf.cli import main\ntry:\n    main(['{command}', '--help'])\nexcept SystemExit:\n"
+    code += "    assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_a_missing_extra_is_named(files: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("hclf.scorers.neural")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    message = r"needs an extra that is not installed: pip install 'hclf\[neural\]'"
+    fails(message, "import-hf", folders["bert"], "-t", files / "shop.yaml", "-o", files / "m")

@@ -189,7 +189,8 @@ def load_classifier(
         name: a folder as `save_pretrained` writes it, with a fast tokenizer; or a name.
         labels: of a new head, in the form that transformers gives it, on any language model; None: the head is there.
         problem: what the logits of a head that is there mean; None: what its configuration says.
-        max_length: tokens of a chunk, special ones counted; None: what the model can read.
+        max_length: tokens of a chunk, special ones counted; None: what the model can read, with a new head at most
+            512.
         overlap: tokens that a chunk shares with the next; at most half of a chunk.
         gradient_checkpointing, keep_dtype, cache_dir: as in `load_transformer`.
         seed: of a new head.
@@ -226,10 +227,10 @@ def load_classifier(
     limit = _limit(model)
     if max_length is not None and limit is not None and max_length > limit:
         raise UsageError(f"max_length is {max_length}, but {name} reads at most {limit} tokens at once")
-    length = max_length or int(min(limit or CHUNK, tokenizer.model_max_length))
+    limits = (limit or CHUNK, tokenizer.model_max_length, *((CHUNK,) if labels is not None else ()))
     about = {"model": plain, "tokenizer": _about_tokenizer(tokenizer)}
-    texts = _padded(_tokenizer(tokenizer, _vocabulary(model), length, overlap), model, name)
-    return Classifier(model.eval(), texts, about, _problem(model.config, problem, name))
+    texts = _tokenizer(tokenizer, _vocabulary(model), max_length or int(min(limits)), overlap)
+    return Classifier(model.eval(), _padded(texts, model, name), about, _problem(model.config, problem, name))
 
 
 def classifier_config(about: Mapping[str, Any], labels: Sequence[str] | None = None) -> Any:
