@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.utils import DistributedType
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,6 +23,7 @@ from hclf.scorers.neural.heads import Head
 from hclf.scorers.neural.trunk import Trunk
 
 SINGLETONS = (AcceleratorState, GradientState, PartialState)
+SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 ADVICE = (
     "try a smaller batch_size or max_length, gradient_checkpointing, "
@@ -165,16 +167,23 @@ def learns_in_bf16(precision: str, device: torch.device) -> bool:
 def accelerated(precision: str, device: str | None) -> Iterator[Accelerator]:
     """Give an `Accelerator` for one fit: device, precision and the other processes.
 
-    `accelerate` keeps what it knows in singletons, which refuse a second fit of another precision. They are as they
-    were afterwards, so that a program's own use of `accelerate` goes on.
+    `accelerate` keeps what it knows in singletons, which refuse a second fit of another precision. Afterwards they are
+    as before, so that a program's own use of `accelerate` goes on.
+
+    Raises:
+        UsageError: no such device; or processes were launched to share one network.
     """
-    on_processor = device is not None and torch.device(device).type == "cpu"
+    where = choose_device(device)
+    on_processor = device is not None and where.type == "cpu"
     before = [dict(kind._shared_state) for kind in SINGLETONS]
     for kind in SINGLETONS:
         kind._shared_state.clear()
     try:
-        where = choose_device(device)
-        yield Accelerator(cpu=on_processor, mixed_precision="bf16" if learns_in_bf16(precision, where) else "no")
+        found = Accelerator(cpu=on_processor, mixed_precision="bf16" if learns_in_bf16(precision, where) else "no")
+        if found.distributed_type in SHARDED:
+            kind = found.distributed_type.value
+            raise UsageError(f"every process holds the whole network here: launch without {kind}, or train with LoRA")
+        yield found
     finally:
         for kind, state in zip(SINGLETONS, before, strict=True):
             kind._shared_state.clear()

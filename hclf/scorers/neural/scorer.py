@@ -301,6 +301,7 @@ class NeuralScorer:
             "epochs": len(end.history),
             "best_epoch": end.best_epoch,
             "validation_hf": end.best,
+            "training_seconds": round(end.seconds, 2),
             "losses": [loss for loss, _ in end.history],
         }
 

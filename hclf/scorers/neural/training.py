@@ -41,6 +41,8 @@ GRID = np.array([0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7
 """Thresholds that validation tries; it reports hF at the best of them."""
 CLEARLY = 1e-3  # of the validation loss
 ALIKE = 50  # batches whose documents are sorted by length together
+OWN_HEADS = frozenset({"score", "classifier", "pre_classifier", "classification_head", "head"})
+"""What transformers calls the part of a sequence classifier that stands on the language model."""
 BUCKET = 2**24  # gradients that are added up between processes at once
 
 
@@ -148,7 +150,9 @@ class Moment(NamedTuple):
     hf: float | None
     best: float | None
 
-    def __str__(self) -> str:
+    @property
+    def note(self) -> str:
+        """What to show beside a bar that moves."""
         seen = "" if self.hf is None else f", hF {self.hf:.3f} (best {self.best:.3f})"
         return f"epoch {self.epoch}/{self.epochs}, loss {self.loss:.4g}{seen}"
 
@@ -179,7 +183,7 @@ class Standing:
         best, best_loss: the highest hF so far, and the validation loss there; None: no validation yet.
         best_epoch: when it was, from 1; without validation the last one.
         history: [loss, hF] of each epoch done.
-        seconds: spent in training.
+        seconds: spent in training, before an interruption as well.
         finished: nothing is left to do.
     """
 
@@ -274,6 +278,7 @@ class Trainer:
         self._agree()
         self.best = self.network.weights()
         self.standing.finished = True
+        self._count_time()
         self._keep()
 
     # -- epoch -----------------------------------------------------------------------------------------------
@@ -431,9 +436,7 @@ class Trainer:
         """Write all that is needed to go on; only one process does."""
         if self.checkpoint is None or not self.accelerator.is_main_process:
             return
-        now = time.monotonic()
-        self.standing.seconds += now - self._began
-        self._began = now
+        self._count_time()
         tensors = {f"best.{name}": tensor for name, tensor in (self.best or {}).items()}
         if not self.standing.finished:
             tensors |= {f"now.{name}": tensor for name, tensor in self.network.weights().items()}
@@ -441,6 +444,11 @@ class Trainer:
                 tensors |= {f"optimizer.{place}.{name}": tensor for name, tensor in state.items()}
         self.checkpoint.write(Kept(asdict(self.standing), tensors))
         self._written = time.monotonic()
+
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self.standing.seconds += now - self._began
+        self._began = now
 
     def _read(self) -> Kept | None:
         """Return what the checkpoint holds: the first process reads it for all."""
@@ -479,7 +487,7 @@ def make_optimizer(network: Network, recipe: Recipe, device: torch.device) -> to
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in network.learning().items():
         plain = parameter.ndim < 2 or name.endswith("bias")
-        groups.setdefault((name.startswith("encoder."), plain), []).append(parameter)
+        groups.setdefault((is_of_encoder(name), plain), []).append(parameter)
     settings = [
         {
             "params": parameters,
@@ -489,6 +497,11 @@ def make_optimizer(network: Network, recipe: Recipe, device: torch.device) -> to
         for (of_encoder, plain), parameters in groups.items()
     ]
     return torch.optim.AdamW(settings, fused=device.type in ("cpu", "cuda"))
+
+
+def is_of_encoder(name: str) -> bool:
+    """Return whether a parameter is one of the encoder, and not of a head that the encoder has itself."""
+    return name.startswith("encoder.") and OWN_HEADS.isdisjoint(name.split("."))
 
 
 def best_hf(true: int, predicted: Ints, both: Ints) -> float:
