@@ -124,13 +124,15 @@ def _winners(merges: _Merges, scores: Tensor, rank: Tensor | None = None) -> Ten
     stacks = _sortable(scores).reshape(prod(stacked), documents, size)
     winners = torch.empty_like(stacks, dtype=torch.int64)
     node = torch.arange(size, device=scores.device)[:, None]
-    at_a_time = ROWS_AT_A_TIME if scores.device.type == "cpu" else max(documents, 1)
-    for start in range(0, documents, at_a_time):
-        rows = slice(start, start + at_a_time)
+    at_a_time = min(documents, ROWS_AT_A_TIME) if scores.device.type == "cpu" else documents
+    space = node.new_empty(merges.rows, at_a_time)
+    for start in range(0, documents, max(at_a_time, 1)):
+        rows = slice(start, min(start + at_a_time, documents))
+        work = space[:, : rows.stop - start]
         low = node if rank is None else (rank[rows].T.contiguous().long() << (SCORE_BITS + NODE_BITS)) + node
         for stack, into in zip(stacks, winners, strict=True):
-            keys = torch.add(low, stack[rows].T.contiguous(), alpha=1 << NODE_BITS)
-            into[rows] = (merges(keys) & ((1 << NODE_BITS) - 1)).T
+            torch.add(low, stack[rows].T.contiguous(), alpha=1 << NODE_BITS, out=work[:size])
+            into[rows] = merges(work).bitwise_and_((1 << NODE_BITS) - 1).T
     return winners.reshape(scores.shape)
 
 
@@ -153,7 +155,7 @@ class _Merges(nn.Module):
 
     def __init__(self, neighbours: Edges, order: Ints) -> None:
         super().__init__()
-        size = len(order)
+        self.size = size = len(order)
         ready, row = [0] * size, list(range(size))
         operands: list[tuple[int, int]] = []
         times: list[int] = []
@@ -167,22 +169,24 @@ class _Merges(nn.Module):
                 operands.append((first, second))
                 times.append(time + 1)
             ready[node], row[node] = waiting[0]
+        self.rows = size + len(times)
         by_time = np.argsort(times, kind="stable")
-        place = np.arange(size + len(times))
+        place = np.arange(self.rows)
         place[size + by_time] = size + np.arange(len(times))
         self.register_buffer("result", torch.from_numpy(place[row]), persistent=False)
         pairs = place[np.array(operands, dtype=np.int64).reshape(-1, 2)[by_time]]
         self.register_buffer("operands", torch.from_numpy(np.ascontiguousarray(pairs.T)), persistent=False)
         self.starts = np.searchsorted(np.array(times)[by_time], np.arange(1, max(times, default=0) + 2)).tolist()
 
-    def forward(self, keys: Tensor) -> Tensor:
-        """Return the highest key of all that each node can reach, (size, documents) as the keys given."""
-        size = len(keys)
-        work = keys.new_empty(size + self.operands.shape[1], keys.shape[1])
-        work[:size] = keys
+    def forward(self, work: Tensor) -> Tensor:
+        """Return the highest key of all that each node can reach, (size, documents).
+
+        Args:
+            work: (rows, documents): the keys of the nodes, then space for the merges.
+        """
         for start, end in pairwise(self.starts):
             first, second = self.operands[:, start:end]
-            better = work[size + start : size + end]
+            better = work[self.size + start : self.size + end]
             torch.maximum(work.index_select(0, first), work.index_select(0, second), out=better)
         return work.index_select(0, self.result)
 
