@@ -394,7 +394,7 @@ def test_a_folder_that_lacks_weights_is_refused(tmp_path: Path, folders: dict[st
     copy = shutil.copytree(folders["bert"], tmp_path / "copy")
     weights = load_file(copy / "model.safetensors")
     save_file({k: v for k, v in weights.items() if "layer.1" not in k}, copy / "model.safetensors", {"format": "pt"})
-    with pytest.raises(UsageError, match=r"weights are missing, such as 'bert.encoder.layer.1"):
+    with pytest.raises(UsageError, match=r"weights are missing or do not fit, such as 'bert.encoder.layer.1"):
         imported(copy)
 
 
@@ -635,6 +635,31 @@ def test_a_model_around_it_is_calibrated_closed_and_saved(folders: dict[str, Pat
 def _log_loss(true: np.ndarray, p: np.ndarray) -> float:
     p = np.clip(p.astype(float), 1e-6, 1 - 1e-6)
     return float(-np.where(true, np.log(p), np.log(1 - p)).mean())
+
+
+@pytest.mark.parametrize("problem", ["multi_label_classification", "single_label_classification"])
+def test_without_documents_the_classifier_is_taken_at_its_word(problem: str, tmp_path: Path, files: Path) -> None:
+    saved = classifier(tmp_path / "theirs", "bert", problem=problem)
+    common = ("-t", files / "shop.yaml", "--labels", files / "labels.yaml", "--device", "cpu")
+    _, said = ok("import-hf", saved, *common, "-o", files / "as_is")
+    assert "probabilities are the classifier's own" in said
+    assert "thresholds by level: 0.50  0.50  0.50" in said
+    X, y = validation()
+    model = HierarchicalClassifier.load(files / "as_is")
+    places = [SHOP.index(node) for node in ("apple", "pear", "dairy", "phone", "laptop")]
+    probabilities = expit(theirs(saved, X)) if problem.startswith("multi") else softmax(theirs(saved, X), axis=1)
+    np.testing.assert_allclose(model.predict_proba(X)[:, places], probabilities, atol=1e-5)
+    expected = [SHOP.closure(SHOP.nodes[places[i]] for i in np.flatnonzero(row >= 0.5)) for row in probabilities]
+    sure = [i for i, row in enumerate(probabilities) if row.max() >= 0.5 and (np.abs(row - 0.5) > 1e-5).all()]
+    assert len(sure) > 10
+    answers = model.predict(X)
+    assert [answers[i] for i in sure] == [expected[i] for i in sure]
+    ok("evaluate", files / "as_is", files / "valid.jsonl")
+    ok("tune", files / "as_is", files / "valid.jsonl", "-o", files / "tuned")
+    tuned = HierarchicalClassifier.load(files / "tuned")
+    assert tuned.thresholds_.goal == "hf"
+    assert tuned.score(X, y) >= model.score(X, y)
+    ok("tune", files / "as_is", files / "valid.jsonl", "--calibrate", "-o", files / "calibrated")
 
 
 # -- the command line --------------------------------------------------------------------------------------------

@@ -97,8 +97,7 @@ def import_hf(
         "per_level": not one_threshold,
         "seed": seed,
     }
-    model = HierarchicalClassifier(taxonomy=tree, **settings)
-    model.check_settings()
+    HierarchicalClassifier(taxonomy=tree, **settings).check_settings()
     problems = Problems(strict=strict)
     documents = _read(
         data,
@@ -109,6 +108,9 @@ def import_hf(
         id_field=id_field,
         format=input_format,
     )
+    if not documents and decoder == "auto":
+        settings["decoder"] = _decoder_of(folder, problem)
+    model = HierarchicalClassifier(taxonomy=tree, **settings)
     model.fit(documents, [d.labels or () for d in documents], progress=progress)
     found = model.scorer_.report  # type: ignore[attr-defined]
     if strict and found["unknown"]:
@@ -139,7 +141,7 @@ def export_hf(
 
     _guard_folder(output, force)
     loaded = HierarchicalClassifier.load(model)
-    scorer_class(SCORER)  # says which extra is missing
+    scorer_class("neural")  # says which extra is missing
     from hclf.scorers.neural.interchange import export_folder
 
     written = export_folder(loaded.scorer_, loaded.taxonomy_, output)
@@ -179,6 +181,13 @@ def _read(sources: list[str] | None, taxonomy: Taxonomy, problems: Problems, **o
     documents = [d for source in sources or () for d in read_labelled(source, taxonomy, problems, **options)]
     say_problems(problems)
     return documents
+
+
+def _decoder_of(folder: str, problem: str | None) -> str:
+    """Return the decoder that takes a classifier at its word."""
+    from hclf.scorers.neural.native import classifier_problem
+
+    return "threshold" if classifier_problem(folder, problem) == "multi_label" else "path"
 
 
 def _guard_folder(folder: Path, force: bool) -> None:

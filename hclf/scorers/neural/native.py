@@ -25,7 +25,7 @@ from hclf.errors import DataError, UsageError, did_you_mean, suggest
 from hclf.inputs import Ints
 from hclf.scorers.neural.encoding import Encoding, State
 from hclf.scorers.neural.label_nodes import LabelMap, LabelNodes, Problem, map_labels
-from hclf.scorers.neural.loading import _check_folder, _check_tokenizer, _explained, _limit, _quiet
+from hclf.scorers.neural.loading import _check_folder, _check_tokenizer, _explained, _limit, _quiet, own_code_only
 from hclf.scorers.neural.tokens import TextTokenizer, TokenBatch
 from hclf.scorers.neural.transformer import (
     CHUNK,
@@ -208,7 +208,9 @@ def load_classifier(
     where = str(folder) if local else name
     options = {"local_files_only": local, "trust_remote_code": False, "cache_dir": cache_dir}
     with _quiet(), _explained(name, local), torch.random.fork_rng(devices=[]):
-        config = AutoConfig.from_pretrained(where, **options)
+        config = own_code_only(AutoConfig.from_pretrained(where, **options))
+        if getattr(config, "quantization_config", None) is not None:
+            raise UsageError(f"{name} holds quantised weights; give the same model in 16 or 32 bits")
         if labels is not None:
             _set_labels(config, labels)
         plain = _plain(config)
@@ -218,7 +220,7 @@ def load_classifier(
         model, found = AutoModelForSequenceClassification.from_pretrained(
             where, config=config, output_loading_info=True, ignore_mismatched_sizes=labels is not None, **options
         )
-    _check_weights(model, found["missing_keys"], name, new_head=labels is not None)
+    _check_weights(model, found, name, new_head=labels is not None)
     if not keep_dtype:
         model.float()
     _align(model)
@@ -235,7 +237,7 @@ def load_classifier(
 
 def classifier_config(about: Mapping[str, Any], labels: Sequence[str] | None = None) -> Any:
     """Return a classifier's configuration from its plain values, with other labels if they are given."""
-    config = AutoConfig.for_model(**about["model"])
+    config = own_code_only(AutoConfig.for_model(**about["model"]))
     if labels is not None:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: place for place, label in enumerate(labels)}
@@ -248,12 +250,25 @@ def classifier_labels(name: str | Path) -> tuple[str, ...]:
     Raises:
         UsageError: nothing usable there.
     """
-    local = Path(name).expanduser().is_dir()
-    with _quiet(), _explained(str(name), local):
-        config = AutoConfig.from_pretrained(str(name), local_files_only=local, trust_remote_code=False)
+    config = _config(name)
     if not any(str(kind).endswith("ForSequenceClassification") for kind in config.architectures or ()):
         return ()
     return labels_of(config)
+
+
+def classifier_problem(name: str | Path, asked: str | None = None) -> Problem:
+    """Return what the logits of a sequence classifier mean; `asked` is what someone says.
+
+    Raises:
+        UsageError: nothing usable there, or a model for something else.
+    """
+    return _problem(_config(name), asked, str(name))
+
+
+def _config(name: str | Path) -> Any:
+    local = Path(name).expanduser().is_dir()
+    with _quiet(), _explained(str(name), local):
+        return AutoConfig.from_pretrained(str(name), local_files_only=local, trust_remote_code=False)
 
 
 def labels_of(config: Any) -> tuple[str, ...]:
@@ -285,17 +300,18 @@ def _set_labels(config: Any, labels: Sequence[str]) -> None:
     config.problem_type = "multi_label_classification"
 
 
-def _check_weights(model: Any, missing: Sequence[str], name: str, *, new_head: bool) -> None:
-    """Refuse a model with weights that are not in its folder, but for a new head and what belongs to it.
+def _check_weights(model: Any, found: Mapping[str, Any], name: str, *, new_head: bool) -> None:
+    """Refuse a model with weights that transformers made up, but for a new head and the pooler below it.
 
     Raises:
         UsageError: so it is.
     """
-    wanted = sorted(set(model.state_dict()) & set(missing))
-    of_head = [weight for weight in wanted if not weight.startswith(f"{model.base_model_prefix}.")]
-    of_body = [weight for weight in wanted if weight not in of_head and ".pooler." not in weight]
-    if of_body or (wanted and not of_head and not new_head):
-        raise UsageError(f"{name}: {len(wanted)} weights are missing, such as {wanted[0]!r}")
+    body = f"{model.base_model_prefix}."
+    unfit = {key for key, *_ in found["mismatched_keys"]}
+    made_up = sorted(set(model.state_dict()) & (set(found["missing_keys"]) | unfit))
+    of_head = [weight for weight in made_up if not weight.startswith(body) or ".pooler." in weight]
+    if of_body := [weight for weight in made_up if weight not in of_head]:
+        raise UsageError(f"{name}: {len(of_body)} weights are missing or do not fit, such as {of_body[0]!r}")
     if of_head and not new_head:
         raise UsageError(
             f"{name} holds a language model, not a classifier ({of_head[0]!r} is missing); "
