@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 # A sort key, from its highest bits: rank (2 and the sign), score (32), node.
 SCORE_BITS, NODE_BITS = 32, 29
-ROWS_AT_A_TIME = 64  # on a processor: what is gathered of them stays in its cache
+ROWS_AT_A_TIME = 32  # on a processor: what is gathered of them stays in its cache
 
 
 class Hierarchy(nn.Module):

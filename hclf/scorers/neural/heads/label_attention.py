@@ -84,9 +84,9 @@ class LabelAttentionHead(FlatHead):
         part = max(1, at_a_time // max(mask.numel(), 1))
         again = torch.is_grad_enabled() and part < nodes
         said: list[Tensor] = []
-        for start in range(0, nodes, part):
-            some = slice(start, start + part)
-            inputs = (keys, tokens, mask, document, queries[some], weight[some], documents)
+        # split, not slices: the gradient of a slice is as large as the whole.
+        for some, their in zip(torch.split(queries, part), torch.split(weight, part), strict=True):
+            inputs = (keys, tokens, mask, document, some, their, documents)
             said.append(checkpoint(_read, *inputs, use_reentrant=False) if again else _read(*inputs))
         raw = torch.cat(said, dim=1) + self.out.bias.flatten()
         return raw.reshape(documents, self.members, -1).transpose(0, 1)
