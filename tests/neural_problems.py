@@ -93,7 +93,11 @@ def vocabulary() -> list[str]:
 
 
 def main(out: str, given: str) -> None:
-    """Fit, and save scores and weights; of several processes each its own."""
+    """Fit, and save scores and weights; of several processes each its own.
+
+    Another fit goes before, on whatever device there is: a classifier fits several times in one process.
+    """
+    numbers(60).fit(epochs=1, hidden=4, layers=1)
     options = json.loads(given)
     problem = (texts if "encoder" in options else numbers)(shallow=0.3)
 
@@ -107,7 +111,7 @@ def main(out: str, given: str) -> None:
     rank = os.environ.get("RANK", "0")
     found = {name: array for name, array in arrays.items() if not name.startswith("encoder_encoder")}
     np.savez(Path(out).with_suffix(f".{rank}.npz"), scores=scorer.score(problem.inputs).channels, **found)
-    print("report", json.dumps(scorer.report), flush=True)
+    Path(out).with_suffix(f".{rank}.json").write_text(json.dumps(scorer.report))
 
 
 if __name__ == "__main__":

@@ -35,9 +35,8 @@ def run(command: list[str], out: Path, options: dict[str, Any]) -> str:
     return done.stdout
 
 
-def report(said: str) -> dict[str, Any]:
-    lines = [line for line in said.splitlines() if line.startswith("report ")]
-    found: dict[str, Any] = json.loads(lines[0].removeprefix("report "))
+def report(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(out.with_suffix(".0.json").read_text())
     return found
 
 
@@ -51,8 +50,9 @@ def test_two_processes_learn_what_one_does(kind: str, tmp_path: Path) -> None:
         config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
         (bert / "config.json").write_text(json.dumps(config))
         options = {**STEADY, "encoder": str(bert), "encoder_learning_rate": 1e-3, "pass_tokens": 60}
-    alone = report(run([sys.executable], tmp_path / "one", options))
-    both = report(run(LAUNCH, tmp_path / "two", options))
+    run([sys.executable], tmp_path / "one", options)
+    run(LAUNCH, tmp_path / "two", options)
+    alone, both = report(tmp_path / "one"), report(tmp_path / "two")
     one = dict(np.load(tmp_path / "one.0.npz"))
     first, second = (dict(np.load(tmp_path / f"two.{rank}.npz")) for rank in (0, 1))
     assert (alone["processes"], both["processes"]) == (1, 2)

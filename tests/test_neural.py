@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from neural_problems import Problem, label_sets, numbers, texts, vocabulary
 from scipy.sparse import csr_matrix
 from tiny_models import tiny_bert
 
+from hclf.classifier import HierarchicalClassifier
 from hclf.errors import DataError, HclfError, UsageError
 from hclf.labels import label_matrix, most_specific
+from hclf.labels import label_sets as label_sets_of
 from hclf.metrics import hierarchical_precision_recall_f1
 from hclf.scorers.neural.network import Network
 from hclf.scorers.neural.scorer import NeuralScorer, balanced, plain_taxonomy, trained_columns
@@ -209,6 +212,18 @@ def test_the_report_says_what_happened(of_numbers: NeuralScorer) -> None:
     assert (report["device"], report["precision"], report["head"]) == ("cpu", "fp32", "max_constraint")
     assert len(report["losses"]) == 3
     assert json.loads(json.dumps(report)) == report
+
+
+def test_a_classifier_trains_saves_and_loads_it(tmp_path: Path) -> None:
+    train, test = numbers(120, shallow=0.2), numbers(60, seed=7)
+    given, true = (label_sets_of(p.taxonomy, most_specific(p.taxonomy, p.Y)) for p in (train, test))
+    options = {"hidden": 32, "layers": 1, "epochs": 12, "learning_rate": 1e-2}
+    model = HierarchicalClassifier(taxonomy=train.taxonomy, scorer="neural", scorer_options=options)
+    model.fit(train.inputs, given)
+    assert model.score(test.inputs, true) > 0.9
+    model.save(tmp_path / "model")
+    again = HierarchicalClassifier.load(tmp_path / "model")
+    assert (again.predict_proba(test.inputs) != model.predict_proba(test.inputs)).sum() == 0
 
 
 def test_labels_that_are_not_closed_get_a_flat_head() -> None:

@@ -403,6 +403,25 @@ def test_the_second_ctrl_c_interrupts_at_once(ctrl_c: Any) -> None:
             signal.raise_signal(signal.SIGINT)
 
 
+def test_ctrl_c_during_the_last_validation_is_heard(
+    tmp_path: Path, ctrl_c: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, brief = numbers(), QUICK | {"epochs": 1}
+    validate = Trainer.validate
+
+    def interrupted(self: Trainer) -> Seen:
+        signal.raise_signal(signal.SIGINT)
+        return validate(self)
+
+    monkeypatch.setattr(Trainer, "validate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        problem.fit(**brief, checkpoint=str(tmp_path))
+    monkeypatch.undo()
+    assert kept_in(tmp_path).about["finished"]
+    resumed = problem.fit(**brief, checkpoint=str(tmp_path), resume=True)
+    assert scores(resumed, problem) == scores(problem.fit(**brief), problem)
+
+
 def test_a_step_torn_apart_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = numbers()
     steps = Counter[str]()

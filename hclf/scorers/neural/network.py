@@ -167,8 +167,8 @@ def learns_in_bf16(precision: str, device: torch.device) -> bool:
 def accelerated(precision: str, device: str | None) -> Iterator[Accelerator]:
     """Give an `Accelerator` for one fit: device, precision and the other processes.
 
-    `accelerate` keeps what it knows in singletons, which refuse a second fit of another precision. Afterwards they are
-    as before, so that a program's own use of `accelerate` goes on.
+    `accelerate` keeps what it knows in singletons, which refuse a second fit of another precision. Afterwards they
+    are as before, so that a program's own use of `accelerate` goes on.
 
     Raises:
         UsageError: no such device; or processes were launched to share one network.

@@ -129,7 +129,9 @@ class Examples:
 
     def known_pairs(self, rows: Ints) -> int:
         """Return of how many pairs of these documents with nodes the labels speak."""
-        hidden = 0 if self.unknown is None else int(np.diff(self.unknown.indptr)[rows].sum())
+        hidden = 0
+        if self.unknown is not None:
+            hidden = int((self.unknown.indptr[rows + 1] - self.unknown.indptr[rows]).sum())
         return len(rows) * int(self.Y.shape[1]) - hidden
 
 
@@ -233,7 +235,7 @@ class Trainer:
         self.standing = Standing()
         self.best: Mapping[str, Tensor] | None = None
         self.steps_an_epoch = -(-len(train) // recipe.batch_size)
-        self._between_steps = True
+        self._whole = True  # weights, optimiser and standing belong together
         self._written = self._began = time.monotonic()
 
     # -- run -------------------------------------------------------------------------------------------------
@@ -254,12 +256,14 @@ class Trainer:
             with interrupts_between_steps() as interrupted:
                 for _ in progress(self._moments(interrupted), "training", left):
                     pass
+                if not self.standing.finished:
+                    self._finish()
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
         except KeyboardInterrupt:
-            if self._between_steps:
+            if self._whole:
                 self._keep()
             raise
-        if not self.standing.finished:
-            self._finish()
         return self.standing
 
     def _moments(self, interrupted: threading.Event) -> Iterator[Moment]:
@@ -289,10 +293,10 @@ class Trainer:
         self.network.train()
         batches = epoch_batches(self.train, self.examples.sizes, recipe.batch_size, (recipe.seed, at.epoch))
         for rows in batches[at.step :]:
-            self._between_steps = False
+            self._whole = False
             at.loss += self._step(rows)
             at.step += 1
-            self._between_steps = True
+            self._whole = True
             if interrupted.is_set():
                 raise KeyboardInterrupt
             if self.checkpoint and time.monotonic() - self._written >= 60 * self.minutes:
@@ -304,6 +308,7 @@ class Trainer:
         at = self.standing
         loss = at.loss / max(1, at.step)
         seen = self.validate() if len(self.valid) else None
+        self._whole = False
         at.history.append([loss, None if seen is None else seen.hf])
         at.epoch, at.step, at.loss = at.epoch + 1, 0, 0.0
         if seen is None:
@@ -311,6 +316,7 @@ class Trainer:
         elif at.best is None or seen.better_than(at.best, at.best_loss):
             at.best, at.best_loss, at.best_epoch = seen.hf, seen.loss, at.epoch
             self.best = self.network.weights()
+        self._whole = True
         if not self._is_enough():
             self._keep()
 
