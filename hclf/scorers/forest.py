@@ -5,8 +5,9 @@ tree: `targets` numbers a document instead of one a node, so that growing a tree
 95,000. Leaves hold label sets with their counts, not numbers of nodes: a document's scores are the mean of the label
 sets it meets, over all trees.
 
-    memory   n_trees × max_documents leaf entries of at most 8 bytes and as many tree nodes of 20 bytes at the most,
-             each label set once, and for training the matrix as float32
+    memory   n_trees × max_documents leaf entries of at most 8 bytes and twice as many tree nodes of 20 bytes (as they
+             come: 200 MB, however many documents and nodes there are), each label set once; in training also the
+             matrix as float32
 """
 
 from __future__ import annotations
