@@ -1,4 +1,7 @@
-"""The contract of every scorer in `SCORERS`: laws 4 and 5, and what may be missing from documents and labels."""
+"""The contract of every scorer in `SCORERS`: laws 4 and 5, and what may be missing from documents and labels.
+
+Those that need a language model, or take feature matrices only, are held to it in tests of their own.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix, issparse
 
-from hclf.errors import HclfError, UsageError
+from hclf.errors import HclfError, MissingExtraError, UsageError
 from hclf.labels import from_pairs, label_matrix, partial_depth
 from hclf.scorers import SCORERS, one_vs_rest, scorer_class
 from hclf.scorers.base import Candidates, Scored, floor_of
@@ -23,8 +26,10 @@ from hclf.scorers.linear import LinearScorer, node_texts
 from hclf.scorers.training import Rows
 from hclf.taxonomy import Node, Taxonomy
 
-MODELS = [name for name in SCORERS if scorer_class(name).channels]  # the others speak of single pairs only
-every_scorer = pytest.mark.parametrize("name", SCORERS)
+TESTED_ELSEWHERE = {"neural": "test_neural", "similarity": "test_similarity", "forest": "test_forest"}
+HERE = [name for name in SCORERS if name not in TESTED_ELSEWHERE]
+MODELS = [name for name in HERE if scorer_class(name).channels]  # the others speak of single pairs only
+every_scorer = pytest.mark.parametrize("name", HERE)
 every_scorer_of_models = pytest.mark.parametrize("name", MODELS)
 
 
@@ -85,7 +90,7 @@ def through_disk(scorer: Any, folder: Path) -> Any:
         return type(scorer).from_state(json.loads(json.dumps(config)), dict(found))
 
 
-@pytest.fixture(scope="module", params=SCORERS)
+@pytest.fixture(scope="module", params=HERE)
 def scorer(request: pytest.FixtureRequest, pets: Sample) -> Any:
     return fitted(request.param, pets)
 
@@ -310,6 +315,21 @@ def test_a_feature_matrix_is_scored_like_documents(name: str, kind: str, tmp_pat
 
 
 # -- by name -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "module"), TESTED_ELSEWHERE.items())
+def test_the_contract_of_the_others_is_tested_elsewhere(name: str, module: str) -> None:
+    assert scorer_class(name).name == name
+    assert (Path(__file__).parent / f"{module}.py").exists()
+
+
+def test_a_scorer_whose_extra_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(module: str) -> Any:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("hclf.scorers.table.import_module", missing)
+    with pytest.raises(MissingExtraError, match=r"scorer 'neural' needs an extra .*pip install 'hclf\[neural\]'"):
+        scorer_class("neural")
 
 
 def test_an_unknown_scorer_is_refused() -> None:

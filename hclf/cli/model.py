@@ -135,9 +135,9 @@ def train(
 
     Example: hclf train -t products -d examples/products/train.jsonl -o models/products
 
-    Example: hclf train -t products -d examples/products/train.jsonl --scorer neural --encoder FOLDER -o models/tuned
+    With a language model, FOLDER: hclf train -t products -d DATA --scorer neural --encoder FOLDER -o MODEL
 
-    Example: hclf train -t products --scorer similarity --encoder FOLDER -o models/unseen
+    Without any records: hclf train -t products --scorer similarity --encoder FOLDER -o MODEL
     """
     if baseline not in ("", "flat"):
         raise UsageError(f"unknown baseline {baseline!r}; there is flat")
@@ -151,7 +151,7 @@ def train(
     flags: dict[str, dict[str, Any]] = {
         "linear": {"C": C, "exact": exact or None, "node_texts": node_texts},
         "lexicon": {"mined": mined_phrases, "min_documents": min_documents},
-        "neural similarity": {"encoder": encoder, "max_length": max_length, "device": device},
+        "neural similarity": {"encoder": encoder, "max_length": max_length},
         "neural": {
             "head": head,
             "tune": learn,
@@ -161,6 +161,7 @@ def train(
             "learning_rate": learning_rate,
             "checkpoint": None if checkpoint is None else str(checkpoint),
             "resume": resume or None,
+            "device": device,
         },
     }
     if (weights := parse_fields(fields)) and "linear" in scorer:

@@ -11,6 +11,7 @@ SCORERS: dict[str, str] = {
     "linear": "hclf.scorers.linear:LinearScorer",
     "lexicon": "hclf.scorers.lexicon.scorer:LexiconScorer",
     "neural": "hclf.scorers.neural.scorer:NeuralScorer",
+    "similarity": "hclf.scorers.similarity:SimilarityScorer",
     "forest": "hclf.scorers.forest:ForestScorer",
 }
 OF_NEURAL = ("torch", "transformers", "tokenizers", "accelerate", "safetensors")  # what the extra brings
