@@ -63,6 +63,8 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 BEST_PATH = new_point("best-path", "path", {"to_leaf": True}, "where there is no answer")
+UNTAUGHT = 0.5  # threshold of all levels where there is no document to tune them on
+UNTUNED = "untuned"  # what the report says about that
 CHOICES = {
     "coherence": ("max", "min", "isotonic"),
     "search": ("exact", "grid"),
@@ -143,7 +145,10 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
     # -- fit -------------------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Labels, *, mentions: Iterable[Any] | None = None, progress: Progress = silent) -> Self:
-        """Learn from documents and their labels.
+        """Learn from documents and their labels; where the scorer reads the nodes' texts, there may be no document.
+
+        Without any, one path a document is assumed and thresholds are fixed at `UNTAUGHT`: `tune` them, with
+        `calibrate=True`, as soon as there are labelled documents.
 
         Args:
             X: list of str, list of dict (named text fields), a DataFrame or one of its columns, a list of
@@ -166,7 +171,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             self._fixed_thresholds()
         self.classes_ = np.array(self.taxonomy_.nodes, dtype=object)
         training = self._training(as_inputs(X), y, spans_of(X) if mentions is None else mentions)
-        if not training.Y.nnz:
+        if not training.Y.nnz and not self._learns_from_nothing(training):
             raise DataError("no training document has a label")
         decoder, reason = self._choose_decoder(most_specific(self.taxonomy_, training.Y))
         self.counts_ = training.counts
@@ -196,6 +201,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         )
         held_out_documents = sum(len(test) for _, test in folds)
         self.report_ = _tally(training) | self._report(held_out_documents) | {"candidate_recall": recall}
+        if not length(training.inputs):
+            self.report_[UNTUNED] = f"no documents: thresholds are fixed at {UNTAUGHT}; tune when there are some"
         return self
 
     def partial_update(
@@ -268,6 +275,10 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             if fixed.ndim != 1 or not fixed.size or fixed.dtype.kind not in "fiu":
                 raise UsageError(f"thresholds are one number, or one a level, not {self.thresholds!r}")
 
+    def _learns_from_nothing(self, training: Training) -> bool:
+        """Return whether there is no document, and no need of one: the texts of nodes are enough."""
+        return not length(training.inputs) and getattr(self._new_scorer(), "learns_without_documents", False)
+
     def _new_scorer(self) -> Scorer:
         return make_scorer(self.scorer, self.scorer_options, n_jobs=self._workers, seed=self.seed)
 
@@ -303,6 +314,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         """Return the name of the decoder for training labels, and why it is that one."""
         if self.flat:
             return "threshold", "flat baseline"
+        if self.decoder == "auto" and not specific.shape[0]:
+            return "path", "there are no training documents: one path a document is assumed"
         if self.decoder == "auto":
             return default_decoder(self.taxonomy_, specific)
         return self.decoder, "as asked"
@@ -337,7 +350,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         per_level: bool | None = None,
     ) -> OperatingPoint:
         """Return a point tuned; None: as the parameters say."""
-        if self.thresholds is not None and goal is None and point.decoder.cut:
+        nothing_to_tune_on = not true.shape[0] and not self.counts_.any()
+        if (self.thresholds is not None or nothing_to_tune_on) and goal is None and point.decoder.cut:
             fixed = self._fixed_thresholds()
             values = (*fixed, *fixed[-1:] * (self.taxonomy_.depth - len(fixed)))
             about = {**point.about, "documents": true.shape[0]}
@@ -354,7 +368,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         )
 
     def _fixed_thresholds(self) -> tuple[float, ...]:
-        fixed = tuple(np.atleast_1d(np.asarray(self.thresholds, dtype=float)).tolist())
+        given = UNTAUGHT if self.thresholds is None else self.thresholds
+        fixed = tuple(np.atleast_1d(np.asarray(given, dtype=float)).tolist())
         if len(fixed) > self.taxonomy_.depth:
             raise UsageError(f"{len(fixed)} thresholds for {self.taxonomy_.depth} levels")
         return fixed
@@ -771,6 +786,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         self.operating_points_ = {**others, name: tuned}
         if name == DEFAULT:
             self.report_ |= tuned.report | {"held_out": true.shape[0]}
+            self.report_.pop(UNTUNED, None)
         return self
 
     # -- save and load -----------------------------------------------------------------------------------------

@@ -145,6 +145,7 @@ class Prior:
 
     An unseen child of a parent with n training documents gets score(parent) / (n + 2), an unseen root
     1 / (documents + 2); with several parents the lowest counts. So every node has a score, below its parents'.
+    Without any document there is nothing to succeed to: all scores are 0, and only what a scorer says counts.
     """
 
     def __init__(self, taxonomy: Taxonomy, columns: Ints, counts: Ints, documents: int) -> None:
@@ -154,7 +155,7 @@ class Prior:
         trained[columns] = True
         missing = np.flatnonzero(~trained)
         self.roots = missing[taxonomy.is_root[missing]]
-        self.root_score = np.float32(1 / (documents + 2))
+        self.root_score = np.float32(1 / (documents + 2) if documents else 0)
         self.steps = []
         for span in taxonomy.level_slices[1:]:
             nodes = missing[(missing >= span.start) & (missing < span.stop)]

@@ -49,9 +49,13 @@ class Fusion(NamedTuple):
     def default(cls, scorer: Scorer, depth: int) -> Fusion:
         """Return what holds where nothing could be held out."""
         leading, of_pairs = leading_channels(scorer.channels), leading_channels(scorer.candidate_channels)
+        if speaks_in_log_odds(scorer):
+            columns, pairs = {"slope": 1.0}, {"slope": 1.0}
+        else:
+            columns, pairs = {"slope": 2.0}, {"slope": 6.0, "middle": 1.0}
         return cls(
-            Calibration.default(depth, len(scorer.channels), leading=leading),
-            Calibration.default(depth, len(scorer.candidate_channels), leading=of_pairs, slope=6, middle=1),
+            Calibration.default(depth, len(scorer.channels), leading=leading, **columns),
+            Calibration.default(depth, len(scorer.candidate_channels), leading=of_pairs, **pairs),
         )
 
 
@@ -129,3 +133,9 @@ def batch_slices(taxonomy: Taxonomy, n: int) -> Iterator[slice]:
 def leading_channels(channels: tuple[str, ...]) -> list[int]:
     """Return the place of the first channel of each part."""
     return [own[0] for own in channel_parts(channels).values()]
+
+
+def speaks_in_log_odds(scorer: Scorer) -> bool:
+    """Return whether the first channels of a scorer are log-odds already: they are believed until there is better."""
+    first = {scorer.channels[:1], scorer.candidate_channels[:1]} - {()}
+    return first == {("log_odds",)}
