@@ -44,7 +44,7 @@ METHODS = {
 }
 
 
-def nearest(bench: BenchmarkSet) -> tuple[list[str], list[str]]:
+def nearest(bench: BenchmarkSet) -> tuple[list[str], list[tuple[str, ...]]]:
     """Return for each test pair the node whose path is most like the source, as label and as first of a ranking."""
     taxonomy = bench.taxonomy
     paths = [SEPARATOR.join(taxonomy[step].name for step in taxonomy.path(node)) for node in taxonomy.nodes]
@@ -52,7 +52,7 @@ def nearest(bench: BenchmarkSet) -> tuple[list[str], list[str]]:
     known = features.fit_transform(paths)
     similar = features.transform([record.text for record in bench.test]) @ known.T
     best = [taxonomy.nodes[j] for j in np.asarray(similar.argmax(axis=1)).ravel().tolist()]
-    return best, best
+    return best, [(node,) for node in best]
 
 
 def measure(method: str, encoder: str, threads: int) -> dict[str, float]:
@@ -77,7 +77,7 @@ def measure(method: str, encoder: str, threads: int) -> dict[str, float]:
         answers = model.predict(texts)
     answered = time.perf_counter()
     true = label_matrix(taxonomy, [record.labels for record in bench.test])
-    predicted = label_matrix(taxonomy, [[own] if isinstance(own, str) else own for own in answers])
+    predicted = label_matrix(taxonomy, answers)
     right = np.array([own == record.labels[0] for own, record in zip(first, bench.test, strict=True)])
     return {
         "hF": hierarchical_precision_recall_f1(true, predicted).f1,
