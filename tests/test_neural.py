@@ -128,6 +128,22 @@ def test_what_a_document_does_not_say_is_no_negative() -> None:
     assert same(fewer.fit(unknown=nothing, **QUICK), fewer.fit(**QUICK), problem.inputs)
 
 
+@pytest.mark.parametrize("kind", ["dense", "sparse", "missing"])
+def test_matrices_may_be_sparse_or_have_gaps(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    centres, node = rng.normal(size=(3, 12)) * 3, rng.integers(3, size=100)
+    X = centres[node] + rng.normal(size=(100, 12))
+    if kind == "sparse":
+        X[np.abs(X) < 3] = 0
+    if kind == "missing":
+        X[rng.random(X.shape) < 0.15] = np.nan
+    taxonomy = Taxonomy("abc")
+    Y = label_matrix(taxonomy, [["abc"[j]] for j in node[:60]])
+    quick: dict[str, Any] = {"hidden": 32, "layers": 1, "epochs": 25, "batch_size": 8, "learning_rate": 1e-2}
+    scorer = NeuralScorer(**quick).fit(csr_matrix(X[:60]), Y, taxonomy=taxonomy)
+    assert (scorer.score(csr_matrix(X[60:])).channels[0].argmax(axis=1) == node[60:]).mean() >= 0.9
+
+
 # -- what it promises ----------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,9 @@ loss of a batch is the mean over its known pairs of documents and nodes, whereve
 shares and passes are weighted by their known pairs and added up. So several processes learn what one would, masked
 labels or not. For that the gradients are added here, in one sum a step, not by DistributedDataParallel, whose mean
 over processes is another one, and which wants every weight used in every pass.
+
+The conditional head takes its mean over another number of pairs, those whose parents hold: there, the shares of
+processes and passes are only nearly what one pass would be.
 """
 
 from __future__ import annotations
