@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,11 @@ WIDE = 10_000  # columns where nothing is to be cut
 T = TypeVar("T")
 stdout = Console(soft_wrap=True)
 stderr = Console(stderr=True, soft_wrap=True)
+
+
+def first_process() -> bool:
+    """Return whether this is the only process, or the first of those that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def print_json(value: Any) -> None:
@@ -55,10 +61,16 @@ def guard_output(path: Path | str | None, force: bool) -> None:
 
 
 def progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items, with a progress bar on stderr when that is a terminal."""
-    if not stderr.is_terminal:
+    """Yield the items, with a progress bar on stderr when that is a terminal; what items note stands beside it."""
+    if not stderr.is_terminal or not first_process():
         yield from items
         return
-    from rich.progress import track
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    yield from track(items, description, total=total, console=stderr, transient=True)
+    said = TextColumn("{task.fields[said]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), said)
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        task = bar.add_task(description, total=total, said="")
+        for item in items:
+            yield item
+            bar.update(task, advance=1, said=getattr(item, "note", ""))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hclf.cli import options as opt
-from hclf.cli.common import note, print_json, progress, stdout
+from hclf.cli.common import first_process, note, print_json, progress, stdout
 from hclf.cli.records import field_names, parse_fields, read_labelled, say_problems
-from hclf.cli.scorers import first_process, named_values, scorer_options
+from hclf.cli.scorers import named_values, scorer_options
 from hclf.errors import DataError, UsageError, did_you_mean, suggest
 
 if TYPE_CHECKING:
@@ -202,7 +201,7 @@ def train(
     y = [d.labels or () for d in documents]
     model = HierarchicalClassifier(**settings).fit(documents, y, progress=progress)
     flat = HierarchicalClassifier(**settings, flat=True).fit(documents, y, progress=progress) if baseline else None
-    if not first_process(os.environ):
+    if not first_process():
         return
     if documents:
         model.report_["fields"] = list(documents[0].fields)

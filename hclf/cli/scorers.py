@@ -64,8 +64,3 @@ def named_values(pairs: Iterable[str], flag: str, example: str) -> dict[str, Any
         if not equals:
             raise UsageError(f"{flag}: {pair!r} is not NAME=VALUE, such as {example}")
     return found
-
-
-def first_process(environment: Mapping[str, str]) -> bool:
-    """Return whether this is the only process, or the first of those that `torchrun` started."""
-    return environment.get("RANK", "0") == "0"
