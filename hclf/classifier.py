@@ -55,6 +55,7 @@ from hclf.ranking import Ranking
 from hclf.registry import load_taxonomy
 from hclf.scorers import Scorer, make_scorer
 from hclf.scorers.base import Progress, known_columns, mentions_for, silent
+from hclf.scorers.together import reports_of
 from hclf.taxonomy import CoherenceMethod, Taxonomy
 from hclf.thresholds import Search, Thresholds, parse_goal
 
@@ -386,6 +387,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
                 for what, calibration in zip(Fusion._fields, self._model.head.fusion, strict=True)
                 for row in calibration.report
             ],
+            "scorers": reports_of(self.scorer_),
             **self._default_point.report,
         }
 

@@ -26,7 +26,12 @@ from hclf.scorers.linear import LinearScorer, node_texts
 from hclf.scorers.training import Rows
 from hclf.taxonomy import Node, Taxonomy
 
-TESTED_ELSEWHERE = {"neural": "test_neural", "similarity": "test_similarity", "forest": "test_forest"}
+TESTED_ELSEWHERE = {
+    "neural": "test_neural",
+    "similarity": "test_similarity",
+    "forest": "test_forest",
+    "imported": "test_interchange",
+}
 HERE = [name for name in SCORERS if name not in TESTED_ELSEWHERE]
 MODELS = [name for name in HERE if scorer_class(name).channels]  # the others speak of single pairs only
 every_scorer = pytest.mark.parametrize("name", HERE)

@@ -231,6 +231,9 @@ def _say_report(model: HierarchicalClassifier, output: Path) -> None:
         note(f"true nodes among the candidates, by level: {recall}")
     for of, weights in _weights(report):
         note(f"weights {of}, by level: {weights}")
+    for name, told in report["scorers"].items():
+        if "epochs" in told:
+            note(f"{name}: {_trained(told)}")
     note(f"decoder: {report['decoder']} ({report['decoder_reason']})")
     note("thresholds by level: " + "  ".join(f"{t:.2f}" for t in report["thresholds"]))
     if achieved is not None:
@@ -238,6 +241,16 @@ def _say_report(model: HierarchicalClassifier, output: Path) -> None:
         new = "" if expected is None else f"; {expected:.3f} expected on new ones"
         note(f"{goal} {achieved:.3f} on {report['held_out']:,} held-out documents (optimistic: tuned on them){new}")
     note(f"model: {output}")
+
+
+def _trained(report: dict[str, Any]) -> str:
+    """Say how a network was trained."""
+    parts = [f"{report['epochs']} epochs, {report['parameters']:,} parameters, {report['seconds']:,.0f} s"]
+    if report.get("validation_hf") is not None:
+        parts.append(f"best epoch {report['best_epoch']}, hF {report['validation_hf']:.3f} in validation")
+    if report.get("long_documents"):
+        parts.append(f"{report['long_documents']:,} long documents were read in several chunks")
+    return "; ".join(parts)
 
 
 def _cold_start(report: dict[str, Any], otherwise: str) -> str:

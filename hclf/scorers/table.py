@@ -13,6 +13,7 @@ SCORERS: dict[str, str] = {
     "neural": "hclf.scorers.neural.scorer:NeuralScorer",
     "similarity": "hclf.scorers.similarity:SimilarityScorer",
     "forest": "hclf.scorers.forest:ForestScorer",
+    "imported": "hclf.scorers.neural.interchange:ImportedScorer",
 }
 OF_NEURAL = ("torch", "transformers", "tokenizers", "accelerate", "safetensors")  # what the extra brings
 

@@ -200,6 +200,13 @@ class Together:
         return scorer
 
 
+def reports_of(scorer: Scorer) -> dict[str, Any]:
+    """Return by name what scorers say of how they were fitted, as plain values."""
+    parts = scorer.parts if isinstance(scorer, Together) else {scorer.name: scorer}
+    told = {name: getattr(part, "report", None) for name, part in parts.items()}
+    return {name: report for name, report in told.items() if report}
+
+
 def channel_parts(channels: Sequence[str]) -> dict[str, list[int]]:
     """Return the places of the channels of each part, by their names.
 

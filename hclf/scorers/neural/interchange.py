@@ -30,6 +30,7 @@ from hclf.scorers.neural.network import choose_device, memory_advice
 from hclf.scorers.packing import prefixed, unprefixed
 from hclf.taxonomy import Taxonomy
 
+ONE_AT_A_TIME = threading.Lock()  # batches of documents: a network keeps all cores busy by itself
 SHOWN = 20  # labels and nodes that are named in a report; all are counted
 
 
@@ -74,7 +75,6 @@ class ImportedScorer:
         self.model, self.labels, self.problem = str(model), dict(labels or {}), problem
         self.max_length, self.device = max_length, device
         self.report: dict[str, Any] = {}
-        self._one_at_a_time = threading.Lock()
 
     def fit(
         self,
@@ -117,7 +117,7 @@ class ImportedScorer:
             UsageError: a feature matrix.
             HclfError: memory ran out.
         """
-        with self._one_at_a_time, memory_advice():
+        with ONE_AT_A_TIME, memory_advice():
             log_odds = embed(self.encoder, inputs, device=choose_device(self.device))
         return Scored(log_odds[None])
 

@@ -56,7 +56,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "head": ("auto", *KINDS),
     "loss": ("bce", "asymmetric", "focal"),
     "tune": ("full", "frozen", "lora"),
-    "pooling": ("mean", "first", "last"),
+    "pooling": ("auto", "mean", "first", "last"),
     "precision": ("auto", "fp32", "bf16"),
     "norm": ("none", "layer"),
     "class_weights": ("none", "balanced"),
@@ -130,7 +130,8 @@ class NeuralScorer:
             `auto`: `max_constraint` for matrices, `flat` for texts and for labels that are not closed.
         loss: `bce`, `asymmetric` or `focal`.
         tune: what of a language model learns: `full`, `frozen` (nothing) or `lora`.
-        pooling: how token states become a document's vector: `mean`, `first` or `last`.
+        pooling: how token states become a document's vector: `mean`, `first` or `last`; `auto`: the last of a model
+            that writes texts, such as Llama, otherwise the mean.
         max_length: tokens of a chunk; None: what the model takes. Longer documents have several chunks.
         lora_rank: rank of LoRA's matrices.
         hidden, layers, dropout, norm: of the trunk; 0 layers: none.
@@ -169,7 +170,7 @@ class NeuralScorer:
         head: str = "auto",
         loss: str = "bce",
         tune: str = "full",
-        pooling: str = "mean",
+        pooling: str = "auto",
         max_length: int | None = None,
         lora_rank: int = 8,
         hidden: int | None = None,
@@ -256,7 +257,8 @@ class NeuralScorer:
         name, options = self.options["encoder"], {key: self.options[key] for key in OF_ENCODERS}
         if self.options["head"] == NativeHead.name:
             return native_encoder(name, taxonomy, columns, seed=self.seed, **options)
-        return load_transformer(name, pooling=self.options["pooling"], **options), columns
+        pooling = None if self.options["pooling"] == "auto" else self.options["pooling"]
+        return load_transformer(name, pooling=pooling, **options), columns
 
     def _train(self, task: Task, progress: Progress) -> None:
         """Build the network of a task and train it."""

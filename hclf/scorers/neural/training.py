@@ -393,7 +393,7 @@ class Trainer:
         for bucket in buckets([p.grad for p in parameters if p.grad is not None], BUCKET):
             total = self._added_up(torch.cat([gradient.reshape(-1) for gradient in bucket]))
             sizes = [gradient.numel() for gradient in bucket]
-            for gradient, part in zip(bucket, total.split(sizes), strict=True):
+            for gradient, part in zip(bucket, total.split_with_sizes(sizes), strict=True):
                 gradient.copy_(part.view_as(gradient))
 
     def _added_up(self, tensor: Tensor) -> Tensor:
