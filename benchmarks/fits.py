@@ -4,9 +4,7 @@ A benchmark names its systems and its parts of documents; `fit_missing` runs wha
 row, and keeps in `.bench/<benchmark>/` the scores of every part (`ROW.npz`, from 0.001 up) and what the fit cost
 (`ROW.json`, last, so that it marks the row whole). Operating points and figures are made of these, at once.
 
-A network that learns is kept by its checkpoint, too: an interrupted fit goes on where it stopped, and a row that
-fuses the same network with another scorer takes it over. Its seconds are then those of its own training, wherever
-that was done.
+A network that learns keeps checkpoints there, too: a fit that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine_load import Load, was_busy
+from machine_load import Load, own_seconds, was_busy
 from peers import commit
 from peers_report import machine
 from scipy.sparse import csr_matrix, load_npz, save_npz, vstack
@@ -60,13 +58,13 @@ class System:
     refit: bool = True
 
     def classifier(self, taxonomy: Taxonomy, folder: Path) -> HierarchicalClassifier:
-        """Return it unfitted; networks that learn are kept under the folder."""
+        """Return it unfitted; networks that learn keep their checkpoints in the folder."""
         given = {name: dict(options) for name, options in self.options.items()}
         for options in given.values():
             if "encoder" in options:
                 options["encoder"] = encoder()
             if options.get("tune") == "full":
-                options |= {"checkpoint": str(folder / "networks"), "resume": True}
+                options |= {"checkpoint": str(folder), "resume": True}
         return HierarchicalClassifier(
             taxonomy=taxonomy,
             scorer="+".join(given),
@@ -105,12 +103,13 @@ class Benchmark:
         for row in rows:
             if (self.folder / f"{row}.json").is_file():
                 continue
-            load = Load()
+            load, spent = Load(), own_seconds()
             environment = {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
             command = [sys.executable, self.script, "--fit", row]
             subprocess.run(command, check=True, env={**os.environ, **environment})
             path = self.folder / f"{row}.part.json"
             about = json.loads(path.read_text("utf-8")) | load.figures() | {"commit": commit(), "threads": threads}
+            about["cpu s"] = own_seconds() - spent
             path.write_text(json.dumps(about, indent=1), encoding="utf-8")
             path.replace(self.folder / f"{row}.json")
             print(f"{self.name} {row}: fitted in {about['fit s']:.0f} s, {about['gb']:.1f} GB", flush=True)
@@ -118,13 +117,11 @@ class Benchmark:
     def fit(self, row: str) -> None:
         """Fit and score one row in this process."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        model = self.systems[row].classifier(self.taxonomy, self.folder)
-        began, spent = time.perf_counter(), time.process_time()
+        model = self.systems[row].classifier(self.taxonomy, self.folder / f"{row}.checkpoints")
+        began = time.perf_counter()
         model.fit([record.fields for record in self.train], [record.labels for record in self.train])
         about: dict[str, Any] = {
             "fit s": time.perf_counter() - began,
-            "fit cpu s": time.process_time() - spent,
-            "fit gb": peak_gb(),
             "documents": len(self.train),
             "fusion": model.calibration_.report,
             "networks": networks(model),
@@ -241,7 +238,7 @@ def cost_cells(about: Mapping[str, Any]) -> list[str]:
     busy = r"\*" if was_busy(about) else ""
     return [
         f"{about['fit s']:,.0f}{busy}",
-        f"{about['fit cpu s']:,.0f}",
+        f"{about['cpu s'] - about['score cpu s']:,.0f}",
         f"{about['scored'] / about['score s']:,.0f}{busy}",
         f"{about['scored'] / about['score cpu s']:,.0f}",
         f"{about['gb']:.1f}",

@@ -52,7 +52,7 @@ FROZEN = {
     "hidden": 512,
     "dropout": 0.3,
     "n_members": 3,
-    "epochs": 15,
+    "epochs": 10,
     "batch_size": 256,
     "learning_rate": 2e-3,
     "validation": 0.0,
