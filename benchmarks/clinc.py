@@ -191,7 +191,8 @@ def page(rows: Mapping[str, Mapping[str, Any]]) -> str:
             "",
             "15,000 requests of 150 intents in 10 domains and 100 outside of them to learn from; 3,000 and 100 (val) "
             "to find the operating point; measured on 4,500 and 1,000: the official parts. Requests outside of scope "
-            f"have no labels. Encoder: {ENCODER}. {HELD_OUT_NOTE}",
+            f"have no labels. Encoder: {ENCODER}. {HELD_OUT_NOTE} then all but the fine-tuned rows are fitted again "
+            "on everything.",
             "",
             "## Answered if sure enough, else unknown",
             "",

@@ -246,10 +246,7 @@ def cost_cells(about: Mapping[str, Any]) -> list[str]:
 
 
 COST_HEADS = ("fit s", "fit processor s", "documents/s", "documents / processor s", "memory, GB")
-HELD_OUT_NOTE = (
-    "Fusion and calibration are learned from a part of train that is held out; rows of networks keep the scorer "
-    "that was fitted without it."
-)
+HELD_OUT_NOTE = "Fusion and calibration are learned from a part of train that is held out;"
 BUSY_NOTE = (
     r"\* timed while other processes kept more than 0.5 cores busy: slower than it would be alone; seconds of the "
     "processor say more."
