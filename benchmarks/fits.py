@@ -136,7 +136,6 @@ class Benchmark:
             "scored": sum(map(len, self.parts.values())),
             "gb": peak_gb(),
         }
-        model.save(self.folder / f"{row}.model", force=True)
         (self.folder / f"{row}.part.json").write_text(json.dumps(about), encoding="utf-8")
 
     def about(self, row: str) -> dict[str, Any] | None:
@@ -155,10 +154,10 @@ def encoder() -> str:
 
 
 def networks(model: HierarchicalClassifier) -> list[dict[str, Any]]:
-    """Return what networks report of their training."""
+    """Return what networks report of their training, without the folder of their encoder."""
     scorer: Any = model.scorer_
-    parts = getattr(scorer, "parts", {"": scorer})
-    return [dict(part.report) for part in parts.values() if hasattr(part, "report")]
+    reports = [part.report for part in getattr(scorer, "parts", {"": scorer}).values() if hasattr(part, "report")]
+    return [{key: value for key, value in report.items() if key != "encoder"} for report in reports]
 
 
 def scores_of(model: HierarchicalClassifier, records: Sequence[Record]) -> csr_matrix:
@@ -218,6 +217,8 @@ def main(script: str, benchmark: Callable[[], Benchmark], measure: Measure, page
     if given.fit:
         one.fit(given.fit)
         return
+    if unknown := set(given.rows or ()) - set(one.systems):
+        parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(one.systems)}")
     if not given.report and not given.dry:
         one.fit_missing(given.rows or list(one.systems), given.threads)
     if given.dry:
