@@ -152,6 +152,7 @@ def figures(
         "emotions": len(emotions),
         "levels": level_figures(evaluation),
         "nodes": by_node,
+        "support": {node["id"]: node["support"] for node in evaluation.nodes},
         "unknown": evaluation.unknown,
     }
 
@@ -163,7 +164,6 @@ def page(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the Markdown page."""
     abouts = [row["about"] for row in rows.values()]
     title = {name: SYSTEMS[name].title for name in rows}
-    best = max(rows, key=lambda name: rows[name][HF]["metrics"]["hF"])
     return "\n".join(
         [
             "# GoEmotions",
@@ -201,9 +201,9 @@ def page(rows: Mapping[str, Mapping[str, Any]]) -> str:
             "",
             BUSY_NOTE,
             "",
-            f"## F1 of each emotion: {title[best]}, thresholds of nodes",
+            "## F1 of each emotion, with thresholds of nodes",
             "",
-            *table(["emotion", *title.values()], _emotions(rows)),
+            *table(["emotion", "test documents", *title.values()], _emotions(rows)),
             "",
         ]
     )
@@ -233,10 +233,10 @@ def _macro_cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _emotions(rows: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    nodes = next(iter(rows.values()))[PER_NODE]["nodes"]
+    support = next(iter(rows.values()))[PER_NODE]["support"]
     return [
-        [node, *(f"{row[PER_NODE]['nodes'][node]:.2f}" for row in rows.values())]
-        for node in sorted(nodes)
+        [node, f"{support[node]:,}", *(f"{row[PER_NODE]['nodes'][node]:.2f}" for row in rows.values())]
+        for node in sorted(support, key=support.get, reverse=True)
         if ":" not in node
     ]
 
