@@ -632,6 +632,17 @@ def test_a_model_around_it_is_calibrated_closed_and_saved(folders: dict[str, Pat
     assert loaded.evaluate(X, y).metrics == model.evaluate(X, y).metrics
 
 
+def test_it_stands_beside_other_scorers(folders: dict[str, Path], tmp_path: Path) -> None:
+    X, y = validation()
+    options = {"imported": {"model": str(folders["bert"]), "labels": NAMES, "device": "cpu"}}
+    model = HierarchicalClassifier(taxonomy=SHOP, scorer="linear+imported", scorer_options=options, n_jobs=1)
+    model.fit(X, y)
+    assert model.score(X, y) > around(folders["bert"]).fit(X, y).score(X, y)
+    model.save(tmp_path / "both")
+    assert np.array_equal(HierarchicalClassifier.load(tmp_path / "both").predict_proba(X), model.predict_proba(X))
+    assert {row["level"] for row in model.calibration_.report} == {1, 2, 3}
+
+
 def _log_loss(true: np.ndarray, p: np.ndarray) -> float:
     p = np.clip(p.astype(float), 1e-6, 1 - 1e-6)
     return float(-np.where(true, np.log(p), np.log(1 - p)).mean())
