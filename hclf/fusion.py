@@ -161,7 +161,7 @@ class Prior:
             nodes = missing[(missing >= span.start) & (missing < span.stop)]
             if nodes.size:
                 position, parents = taxonomy.parents.of_many(nodes)
-                share = (1 / (counts[parents] + 2)).astype(np.float32)
+                share = (1 / (counts[parents] + 2) if documents else np.zeros(len(parents))).astype(np.float32)
                 starts = np.searchsorted(position, np.arange(len(nodes)))
                 self.steps.append((nodes, parents, share, starts if len(parents) > len(nodes) else None))
 

@@ -220,9 +220,28 @@ def test_long_documents_are_counted(bert: str) -> None:
         assert problem.fit(encoder=bert, tune=tune, epochs=1).report["long_documents"] == 1
 
 
+def test_what_validated_is_learned_too_once_the_epoch_is_known() -> None:
+    """The last training ends after the best epoch, as one without validation that is told to."""
+    problem = numbers(80)
+    again, once = (problem.fit(epochs=4, retrain=retrain) for retrain in (None, False))
+    assert (again.report["training_documents"], once.report["training_documents"]) == (80, 72)
+    assert again.report["best_epoch"] == once.report["best_epoch"]
+    probe = problem.inputs[:5]
+    assert not np.array_equal(again.score(probe).channels, once.score(probe).channels)
+    if again.report["best_epoch"] == 4:
+        whole = problem.fit(epochs=4, validation=0)
+        assert np.array_equal(again.score(probe).channels, whole.score(probe).channels)
+
+
+def test_an_encoder_that_learns_is_not_trained_again(bert: str) -> None:
+    assert texts(60).fit(encoder=bert, epochs=1).report["training_documents"] == 54
+    with pytest.raises(UsageError, match="retrain is for networks whose encoder does not learn"):
+        texts(60).fit(encoder=bert, epochs=1, retrain=True)
+
+
 def test_the_report_says_what_happened(of_numbers: NeuralScorer) -> None:
     report = of_numbers.report
-    assert (report["epochs"], report["training_documents"], report["validation_documents"]) == (3, 72, 8)
+    assert (report["epochs"], report["training_documents"], report["validation_documents"]) == (3, 80, 8)
     assert 1 <= report["best_epoch"] <= 3
     assert 0 <= report["validation_hf"] <= 1
     assert (report["device"], report["precision"], report["head"]) == ("cpu", "fp32", "max_constraint")

@@ -236,6 +236,8 @@ def _say_report(model: HierarchicalClassifier, output: Path) -> None:
             note(f"{name}: {_trained(told)}")
     note(f"decoder: {report['decoder']} ({report['decoder_reason']})")
     note("thresholds by level: " + "  ".join(f"{t:.2f}" for t in report["thresholds"]))
+    if untuned := report.get("untuned"):
+        note(untuned)
     if achieved is not None:
         expected = report["expected_on_new"]
         new = "" if expected is None else f"; {expected:.3f} expected on new ones"

@@ -155,7 +155,7 @@ def _sums(units: Ints, values: Floats) -> Floats:
 class Texts:
     """Texts whose words can be faded.
 
-    A blank is the mask token, where the tokenizer has one, else the mean of all tokens. Special tokens, spaces and
+    A blank is the mask token, where the tokenizer has one, else what all tokens have in common. Special tokens, spaces and
     line ends are always there. Where chunks overlap, a word is in both, and both count.
 
     Args:
@@ -229,15 +229,16 @@ class _Faded(nn.Module):
 
 @torch.no_grad()
 def _blank(embeddings: Any, tokenizer: TextTokenizer) -> Tensor:
-    """Return the embedding that stands for no word, (width,) float32."""
+    """Return the embedding that stands for no word, (width,) float32; without a mask token it is as long as others."""
     device, size = embeddings.weight.device, embeddings.num_embeddings
     added = json.loads(tokenizer.text)["added_tokens"]
     masks = [token["id"] for token in added if token["special"] and MASK.fullmatch(token["content"])]
     every = torch.tensor(masks[:1], device=device) if masks and masks[0] < size else torch.arange(size, device=device)
-    total = torch.zeros((), dtype=torch.float32, device=device)
+    mean, length = torch.zeros((), device=device), torch.zeros((), device=device)
     for some in torch.split(every, VOCABULARY_AT_ONCE):
-        total = total + embeddings(some).float().sum(0)
-    return total / len(every)
+        states = embeddings(some).float()
+        mean, length = mean + states.sum(0) / len(every), length + states.norm(dim=1).sum() / len(every)
+    return mean * (length / mean.norm())
 
 
 def _copy(encoder: Any) -> Any:

@@ -24,7 +24,7 @@ from hclf.inputs import Inputs, Ints
 from hclf.scorers.base import Progress, Scored, silent
 from hclf.scorers.neural.encoding import embed
 from hclf.scorers.neural.label_nodes import LabelMap, LabelNodes, map_labels
-from hclf.scorers.neural.loading import _quiet
+from hclf.scorers.neural.loading import quiet
 from hclf.scorers.neural.native import NativeEncoder, classifier_config, labels_of, last_change, shared_classifier
 from hclf.scorers.neural.network import choose_device, memory_advice
 from hclf.scorers.packing import prefixed, unprefixed
@@ -178,7 +178,7 @@ def export_folder(scorer: Any, taxonomy: Taxonomy, folder: str | Path) -> dict[s
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _quiet():
+        with quiet():
             _save_model(encoder, labels, folder)
             _save_tokenizer(encoder, folder)
     except OSError as error:

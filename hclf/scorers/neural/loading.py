@@ -51,17 +51,17 @@ def load_parts(name: str, *, cache_dir: str | Path | None = None, keep_dtype: bo
     folder = Path(name).expanduser()
     local = folder.is_dir()
     if local:
-        _check_folder(folder)
+        check_folder(folder)
     elif folder.is_absolute() or name.startswith(("~", ".")):
         raise UsageError(f"{name}: no such folder")
     where = str(folder) if local else name
     options = {"local_files_only": local, "trust_remote_code": False, "cache_dir": cache_dir}
-    with _quiet(), _explained(name, local):
+    with quiet(), explained(name, local):
         config = own_code_only(AutoConfig.from_pretrained(where, **options))
         if getattr(config, "quantization_config", None) is not None:
             raise UsageError(f"{name} holds quantised weights; give the same model in 16 or 32 bits")
         tokenizer = AutoTokenizer.from_pretrained(where, use_fast=True, **options)
-        _check_tokenizer(tokenizer, name)
+        check_tokenizer(tokenizer, name)
         model, found = AutoModel.from_pretrained(
             where, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
@@ -69,9 +69,20 @@ def load_parts(name: str, *, cache_dir: str | Path | None = None, keep_dtype: bo
     _check_weights(model, found, name)
     if not keep_dtype:
         model.float()
+    align(model)
     kind = type(config)
     causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
-    return Parts(model.eval(), tokenizer, causal, _limit(model))
+    return Parts(model.eval(), tokenizer, causal, token_limit(model))
+
+
+def align(model: Any) -> None:
+    """Move weights to where torch itself would put them.
+
+    Those of a safetensors file lie wherever its header ends, and sums over numbers at odd places are rounded
+    otherwise: a saved model would not score to the bit as before.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
 
 
 def own_code_only(config: Any) -> Any:
@@ -90,7 +101,7 @@ def body(model: Any) -> Any:
     return model
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Refuse a folder that holds no whole model.
 
     Raises:
@@ -102,7 +113,7 @@ def _check_folder(folder: Path) -> None:
         raise UsageError(f"{folder} holds no model: it has no config.json")
 
 
-def _check_tokenizer(tokenizer: Any, name: str) -> None:
+def check_tokenizer(tokenizer: Any, name: str) -> None:
     """Refuse a slow tokenizer, and one that transformers made up because it found no file.
 
     Raises:
@@ -127,7 +138,7 @@ def _check_weights(model: nn.Module, found: Mapping[str, Any], name: str) -> Non
             raise UsageError(f"{name}: {len(made_up)} of {len(wanted)} weights {fault}, such as {made_up[0]!r}")
 
 
-def _limit(model: nn.Module) -> int | None:
+def token_limit(model: nn.Module) -> int | None:
     """Return how many tokens a model has positions for; RoBERTa counts them from behind its padding."""
     config: Any = model.config
     for part, module in model.named_modules():
@@ -138,7 +149,7 @@ def _limit(model: nn.Module) -> int | None:
 
 
 @contextmanager
-def _explained(name: str, local: bool) -> Iterator[None]:
+def explained(name: str, local: bool) -> Iterator[None]:
     """Turn what transformers raises into one line."""
     try:
         yield
@@ -163,7 +174,7 @@ def _line(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers from writing reports and progress bars."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)

@@ -25,17 +25,25 @@ from hclf.errors import DataError, UsageError, did_you_mean, suggest
 from hclf.inputs import Ints
 from hclf.scorers.neural.encoding import Encoding, State
 from hclf.scorers.neural.label_nodes import LabelMap, LabelNodes, Problem, map_labels
-from hclf.scorers.neural.loading import _check_folder, _check_tokenizer, _explained, _limit, _quiet, own_code_only
+from hclf.scorers.neural.loading import (
+    align,
+    check_folder,
+    check_tokenizer,
+    explained,
+    own_code_only,
+    quiet,
+    token_limit,
+)
 from hclf.scorers.neural.tokens import TextTokenizer, TokenBatch
 from hclf.scorers.neural.transformer import (
     CHUNK,
     TransformerEncoder,
-    _by_document,
-    _checkpoint,
-    _plain,
-    _tensor,
-    _tokenizer,
-    _vocabulary,
+    as_tensor,
+    by_document,
+    compute_again,
+    plain_config,
+    text_tokenizer,
+    vocabulary_size,
 )
 from hclf.taxonomy import Taxonomy
 
@@ -109,8 +117,8 @@ class NativeEncoder(TransformerEncoder):
     def forward(self, batch: TokenBatch, *, tokens: bool = False) -> Encoding:
         """Return log-odds of nodes; there are no states of tokens, whatever is asked for."""
         logits = torch.cat([self._logits_of(batch, part) for part in self._parts(batch)])
-        chunks = _by_document(torch.ones_like(logits[:, :1]), batch)
-        return Encoding(self.nodes(_by_document(logits, batch) / chunks))
+        chunks = by_document(torch.ones_like(logits[:, :1]), batch)
+        return Encoding(self.nodes(by_document(logits, batch) / chunks))
 
     def _logits_of(self, batch: TokenBatch, part: slice) -> Tensor:
         """Return the logits of some chunks; of long texts they are computed again to learn from them, not kept."""
@@ -154,7 +162,7 @@ class NativeEncoder(TransformerEncoder):
         raw = set(config["bfloat16"])
         weights = {name: array for name, array in arrays.items() if not name.startswith(f"{NODES}.")}
         encoder.model.load_state_dict(
-            {name: _tensor(array, name in raw) for name, array in weights.items()}, strict=True, assign=True
+            {name: as_tensor(array, name in raw) for name, array in weights.items()}, strict=True, assign=True
         )
         return encoder.eval()
 
@@ -202,20 +210,20 @@ def load_classifier(
     folder = Path(name).expanduser()
     local = folder.is_dir()
     if local:
-        _check_folder(folder)
+        check_folder(folder)
     elif folder.is_absolute() or name.startswith(("~", ".")):
         raise UsageError(f"{name}: no such folder")
     where = str(folder) if local else name
     options = {"local_files_only": local, "trust_remote_code": False, "cache_dir": cache_dir}
-    with _quiet(), _explained(name, local), torch.random.fork_rng(devices=[]):
+    with quiet(), explained(name, local), torch.random.fork_rng(devices=[]):
         config = own_code_only(AutoConfig.from_pretrained(where, **options))
         if getattr(config, "quantization_config", None) is not None:
             raise UsageError(f"{name} holds quantised weights; give the same model in 16 or 32 bits")
         if labels is not None:
             _set_labels(config, labels)
-        plain = _plain(config)
+        plain = plain_config(config)
         tokenizer = AutoTokenizer.from_pretrained(where, use_fast=True, **options)
-        _check_tokenizer(tokenizer, name)
+        check_tokenizer(tokenizer, name)
         torch.default_generator.manual_seed(seed)
         model, found = AutoModelForSequenceClassification.from_pretrained(
             where, config=config, output_loading_info=True, ignore_mismatched_sizes=labels is not None, **options
@@ -223,15 +231,15 @@ def load_classifier(
     _check_weights(model, found, name, new_head=labels is not None)
     if not keep_dtype:
         model.float()
-    _align(model)
+    align(model)
     if gradient_checkpointing:
-        _checkpoint(model, name)
-    limit = _limit(model)
+        compute_again(model, name)
+    limit = token_limit(model)
     if max_length is not None and limit is not None and max_length > limit:
         raise UsageError(f"max_length is {max_length}, but {name} reads at most {limit} tokens at once")
     limits = (limit or CHUNK, tokenizer.model_max_length, *((CHUNK,) if labels is not None else ()))
     about = {"model": plain, "tokenizer": _about_tokenizer(tokenizer)}
-    texts = _tokenizer(tokenizer, _vocabulary(model), max_length or int(min(limits)), overlap)
+    texts = text_tokenizer(tokenizer, vocabulary_size(model), max_length or int(min(limits)), overlap)
     return Classifier(model.eval(), _padded(texts, model, name), about, _problem(model.config, problem, name))
 
 
@@ -267,7 +275,7 @@ def classifier_problem(name: str | Path, asked: str | None = None) -> Problem:
 
 def _config(name: str | Path) -> Any:
     local = Path(name).expanduser().is_dir()
-    with _quiet(), _explained(str(name), local):
+    with quiet(), explained(str(name), local):
         return AutoConfig.from_pretrained(str(name), local_files_only=local, trust_remote_code=False)
 
 
@@ -319,16 +327,6 @@ def _check_weights(model: Any, found: Mapping[str, Any], name: str, *, new_head:
         )
 
 
-def _align(model: Any) -> None:
-    """Move weights to where torch itself would put them.
-
-    Those of a safetensors file lie wherever its header ends, and sums over numbers at odd places are rounded
-    otherwise: a saved model would not score to the bit as before.
-    """
-    for parameter in model.parameters():
-        parameter.data = parameter.data.clone()
-
-
 def _problem(config: Any, asked: str | None, name: str) -> Problem:
     """Return what logits mean; where nothing is said, what transformers' own pipeline takes them for."""
     if asked is not None:
@@ -355,7 +353,7 @@ def _padded(tokenizer: TextTokenizer, model: Any, name: str) -> TextTokenizer:
     """
     pad = model.config.get_text_config().pad_token_id
     if pad is None:
-        pad = _never_last(tokenizer, _vocabulary(model))
+        pad = _never_last(tokenizer, vocabulary_size(model))
     if pad is None:
         raise UsageError(f"{name} has no pad token: set pad_token_id in its config.json")
     rest = {key: getattr(tokenizer, key) for key in ("max_length", "overlap", "alone")}

@@ -24,10 +24,11 @@ from hclf.data import split_indices, text_groups
 from hclf.errors import DataError, UsageError, did_you_mean, suggest
 from hclf.inputs import Inputs, joined, length, rows_of, without_words
 from hclf.labels import is_closed
-from hclf.scorers.base import Progress, Scored, silent
+from hclf.scorers.base import Contribution, Progress, Scored, silent
 from hclf.scorers.neural.checkpoint import Checkpoint, fingerprint
 from hclf.scorers.neural.columns import ColumnEncoder
 from hclf.scorers.neural.encoding import BATCH_TOKENS, Encoder, by_length, device_of, embed
+from hclf.scorers.neural.evidence import network_evidence
 from hclf.scorers.neural.heads import HEADS, Exclusive, Head, exclusive_siblings, make_head
 from hclf.scorers.neural.heads.native import NativeHead
 from hclf.scorers.neural.hierarchy import Hierarchy
@@ -41,7 +42,7 @@ from hclf.scorers.neural.network import (
     memory_advice,
     reproducible,
 )
-from hclf.scorers.neural.training import Examples, Recipe, Trainer
+from hclf.scorers.neural.training import Examples, Recipe, Standing, Trainer
 from hclf.scorers.neural.transformer import TransformerEncoder, load_transformer
 from hclf.scorers.neural.trunk import Trunk
 from hclf.scorers.packing import prefixed, unprefixed
@@ -70,7 +71,8 @@ PASS_TOKENS = {"cuda": 32_768}  # elsewhere BATCH_TOKENS
 ENCODERS: dict[str, type[Encoder]] = {cls.kind: cls for cls in (ColumnEncoder, TransformerEncoder, NativeEncoder)}
 OF_ENCODERS = ("max_length", "tune", "lora_rank", "gradient_checkpointing")
 OF_NETWORKS = ("hidden", "layers", "dropout", "input_dropout", "norm", "loss", "n_members")
-OF_THE_PLACE = ("n_jobs", "device", "checkpoint", "resume", "checkpoint_minutes")  # and not of the model
+# What does not decide how one network is trained.
+OF_THE_PLACE = ("n_jobs", "device", "checkpoint", "resume", "checkpoint_minutes", "retrain")
 AT_LEAST = {  # of each number the lowest that makes sense
     "max_length": 4,
     "lora_rank": 1,
@@ -111,7 +113,7 @@ class Defaults(NamedTuple):
     patience: int
 
 
-OF_MATRICES = Defaults(512, 2, 0.5, 0.2, 40, 64, 2e-3, 0.0, 1e-4, 0.05, 10)
+OF_MATRICES = Defaults(512, 2, 0.5, 0.2, 120, 64, 2e-3, 0.0, 1e-4, 0.05, 25)
 OF_VECTORS = Defaults(512, 0, 0.1, 0.1, 60, 64, 2e-3, 0.0, 1e-2, 0.02, 5)
 OF_TUNED = Defaults(512, 0, 0.1, 0.1, 6, 32, 1e-3, 5e-5, 1e-2, 0.06, 2)
 OF_LORA = OF_TUNED._replace(encoder_learning_rate=3e-4)
@@ -143,6 +145,7 @@ class NeuralScorer:
         pass_tokens: about how many tokens go through the network at once; less needs less memory and changes
             nothing else.
         validation: share of the documents held out to choose the best epoch by; none of fewer than 50 documents.
+        retrain: once the best epoch is known, train anew on all documents up to it; None: where no encoder learns.
         class_weights: `balanced`: the true pairs of a node weigh as much as its false ones, at most 20 times more.
         recursive: weight of recursive regularisation: nodes stay near their parents (Gopal & Yang, 2013).
         precision: `fp32`; `bf16`: matrices are multiplied in bfloat16; `auto`: that in training where a GPU can.
@@ -191,6 +194,7 @@ class NeuralScorer:
         patience: int | None = None,
         pass_tokens: int | None = None,
         validation: float = 0.1,
+        retrain: bool | None = None,
         class_weights: str = "none",
         recursive: float = 0.0,
         precision: str = "auto",
@@ -261,30 +265,32 @@ class NeuralScorer:
         return load_transformer(name, pooling=pooling, **options), columns
 
     def _train(self, task: Task, progress: Progress) -> None:
-        """Build the network of a task and train it."""
+        """Build the network of a task and train it; train it again on all documents, if that is wanted."""
         options, encoder, device = self.options, task.encoder, task.device
         train, valid = hold_out(task, options["validation"], self.seed)
+        again = self._retrains(encoder) and len(valid) > 0
         recipe, self.built = settle(options, task, len(train))
         self.hierarchy = Hierarchy(task.taxonomy, self.columns)
         kind = KINDS[self.built["head"]]
         if kind.reads_exclusive:
             rows = (task.Y[train], rows_of(task.unknown, train))
             self.built["exclusive"] = [[list(nodes), c] for nodes, c in exclusive_siblings(self.hierarchy, *rows)]
-        examples = self._examples(task)
+        prepared = self._prepared(task, recipe.pass_size, progress)
+        examples = self._examples(task, prepared)
         texts = node_vectors(task, self.columns, recipe.pass_size) if kind.reads_texts else None
-        self.network = build(self.built, encoder, self.hierarchy, rates=examples.rates(train), texts=texts).to(device)
-        learner, prepared = self._learner(task, recipe.pass_size, progress)
-        trainer = Trainer(
-            learner,
-            replace(examples, prepared=prepared),
-            train,
-            valid,
-            recipe,
-            task.accelerator,
-            self._checkpoint(task, learner),
-            options["checkpoint_minutes"],
-        )
-        end = trainer.run(progress, resume=options["resume"])
+
+        def learn(train: Ints, valid: Ints, recipe: Recipe) -> tuple[Network, Standing]:
+            starts = {"rates": examples.rates(train), "texts": texts}
+            self.network = build(self.built, encoder, self.hierarchy, **starts).to(device)
+            learner = self.network.beside(prepared) if isinstance(prepared, VectorEncoder) else self.network
+            checkpoint, minutes = self._checkpoint(task, learner, recipe.last), options["checkpoint_minutes"]
+            trainer = Trainer(learner, examples, train, valid, recipe, task.accelerator, checkpoint, minutes)
+            return learner, trainer.run(progress, resume=options["resume"])
+
+        learner, end = learn(train, valid, recipe)
+        if again:
+            with reproducible(self.seed, device):  # begins as a first training does
+                learner, _ = learn(np.arange(length(task.inputs)), valid[:0], replace(recipe, last=end.best_epoch))
         trained = sum(parameter.numel() for parameter in learner.learning().values())
         if isinstance(encoder, TransformerEncoder):
             encoder.merge()
@@ -297,7 +303,7 @@ class NeuralScorer:
             "processes": task.accelerator.num_processes,
             "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
             "trained_parameters": trained,
-            "training_documents": len(train),
+            "training_documents": length(task.inputs) if again else len(train),
             "validation_documents": len(valid),
             "long_documents": prepared.long,
             "epochs": len(end.history),
@@ -307,20 +313,27 @@ class NeuralScorer:
             "losses": [loss for loss, _ in end.history],
         }
 
-    def _learner(self, task: Task, tokens: int, progress: Progress) -> tuple[Network, Any]:
-        """Return the network that is trained, and the documents made ready for it.
+    def _retrains(self, encoder: Encoder) -> bool:
+        """Return whether a network is trained once more, now on what validated it, too."""
+        asked = self.options["retrain"]
+        learns = encoder.kind != FEATURES and not encoder.frozen
+        if asked and learns:
+            raise UsageError("retrain is for networks whose encoder does not learn: tune='frozen', or matrices")
+        return asked if asked is not None else not learns
+
+    def _prepared(self, task: Task, tokens: int, progress: Progress) -> Any:
+        """Return the documents made ready for a network.
 
         What does not change while it is trained, a frozen language model's vectors, is computed once.
         """
-        network, encoder = self.network, task.encoder
+        encoder = task.encoder
         prepared = encoder.prepare(task.inputs, progress)
-        if encoder.kind == FEATURES or not encoder.frozen or network.head.needs_tokens:
-            return network, prepared
+        if encoder.kind == FEATURES or not encoder.frozen or KINDS[self.built["head"]].needs_tokens:
+            return prepared
         vectors = embed(encoder, task.inputs, batch_tokens=tokens, device=task.device, progress=progress)
-        given = VectorEncoder(vectors, prepared.long)
-        return network.beside(given), given
+        return VectorEncoder(vectors, prepared.long)
 
-    def _examples(self, task: Task) -> Examples:
+    def _examples(self, task: Task, prepared: Any) -> Examples:
         """Return the documents with what is known of the nodes that are trained."""
         options, columns = self.options, self.columns
         Y = csr_matrix(task.Y[:, columns], dtype=bool)
@@ -331,13 +344,15 @@ class NeuralScorer:
         if options["bootstrap"]:
             draw = np.random.default_rng((self.seed, 2)).poisson(1.0, (options["n_members"], Y.shape[0]))
             drawn = draw.astype(np.float32)
-        return Examples(None, Y, unknown, weights, drawn)
+        return Examples(prepared, Y, unknown, weights, drawn)
 
-    def _checkpoint(self, task: Task, network: Network) -> Checkpoint | None:
+    def _checkpoint(self, task: Task, network: Network, last: int | None) -> Checkpoint | None:
         options = self.options
         if options["checkpoint"] is None:
             return None
         relevant = {name: value for name, value in options.items() if name not in OF_THE_PLACE}
+        if last is not None:
+            relevant["last"] = last
         labels = (task.Y, task.unknown)
         key = fingerprint(relevant, task.taxonomy.fingerprint, task.inputs, labels, network)
         return Checkpoint(options["checkpoint"], key)
@@ -360,6 +375,19 @@ class NeuralScorer:
                 batch = network.encoder.batch(prepared, rows).to(device)
                 out[0, rows] = network.log_odds(batch).cpu().numpy()
         return Scored(out)
+
+    def evidence(self, inputs: Inputs, rows: Ints, columns: Ints) -> list[list[Contribution]]:
+        """Return for each (document, taxonomy column) pair what words or numbers add to the log-odds.
+
+        See `network_evidence`.
+        """
+        network = self.network
+
+        def log_odds(encoder: Encoder, batch: Any) -> torch.Tensor:
+            return network.beside(encoder).eval().log_odds(batch)
+
+        device = device_of(network)
+        return network_evidence(self.name, network.encoder, log_odds, self.columns, inputs, rows, columns, device)
 
     def _autocast(self, device: torch.device) -> Any:
         halved = self.options["precision"] == "bf16"
@@ -446,7 +474,7 @@ def settle(options: Mapping[str, Any], task: Task, documents: int) -> tuple[Reci
             chosen["epochs"] = enough
             chosen["patience"] = options["patience"] or round(more * chosen["patience"])
     every = {**options, **chosen, "pass_size": pass_tokens(options, task.device)}
-    recipe = Recipe(**{field.name: every[field.name] for field in fields(Recipe)})
+    recipe = Recipe(**{field.name: every[field.name] for field in fields(Recipe) if field.name in every})
     return recipe, {**{name: every[name] for name in OF_NETWORKS}, "head": head_name(options["head"], task)}
 
 

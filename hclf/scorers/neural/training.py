@@ -66,6 +66,7 @@ class Recipe:
         pass_size: about how many tokens go through the network at once.
         recursive: weight of recursive regularisation (Gopal & Yang, 2013).
         seed: of the order of documents and of dropout.
+        last: the epoch to stop after, if that is known; the learning rate falls as if all came. None: it is not.
     """
 
     epochs: int
@@ -80,6 +81,7 @@ class Recipe:
     pass_size: int
     recursive: float
     seed: int
+    last: int | None = None
 
     def rate(self, step: int, steps: int) -> float:
         """Return the share of the highest learning rate at a step of all `steps`, counted from 0."""
@@ -254,7 +256,7 @@ class Trainer:
             self._take_up(self._read())
         self._agree()
         done = self.standing.epoch * self.steps_an_epoch + self.standing.step
-        left = self.recipe.epochs * self.steps_an_epoch - done
+        left = (self.recipe.last or self.recipe.epochs) * self.steps_an_epoch - done
         try:
             with interrupts_between_steps() as interrupted:
                 for _ in progress(self._moments(interrupted), "training", left):
@@ -277,7 +279,8 @@ class Trainer:
 
     def _is_enough(self) -> bool:
         at = self.standing
-        return at.finished or at.epoch >= self.recipe.epochs or at.epoch - at.best_epoch >= self.recipe.patience
+        last = self.recipe.last or self.recipe.epochs
+        return at.finished or at.epoch >= last or at.epoch - at.best_epoch >= self.recipe.patience
 
     def _finish(self) -> None:
         if self.best is not None:

@@ -68,14 +68,14 @@ def load_transformer(
     _check(pooling or "mean", tune, lora_rank)
     parts = load_parts(str(name), cache_dir=cache_dir, keep_dtype=keep_dtype)
     if gradient_checkpointing:
-        _checkpoint(parts.model, str(name))
+        compute_again(parts.model, str(name))
     if max_length is not None and parts.limit is not None and max_length > parts.limit:
         raise UsageError(f"max_length is {max_length}, but {name} reads at most {parts.limit} tokens at once")
     limits = (CHUNK, parts.limit or CHUNK, int(min(parts.tokenizer.model_max_length, CHUNK)))
     return TransformerEncoder(
         parts.model,
-        _tokenizer(
-            parts.tokenizer, _vocabulary(parts.model), min(limits) if max_length is None else max_length, overlap
+        text_tokenizer(
+            parts.tokenizer, vocabulary_size(parts.model), min(limits) if max_length is None else max_length, overlap
         ),
         pooling=pooling or ("last" if parts.causal else "mean"),
         tune=tune,
@@ -132,7 +132,7 @@ class TransformerEncoder(Encoder):
         self.tokenizer, self.pooling, self.tune, self.lora_rank = tokenizer, pooling, tune, lora_rank
         self.model = _with_adapters(model, lora_rank, seed) if tune == "lora" else model
         self.width = _width(self.model_config)
-        self.vocabulary = _vocabulary(model)
+        self.vocabulary = vocabulary_size(model)
         self.frozen = tune == "frozen"
         self.at_once = AT_ONCE
         if self.frozen:
@@ -175,7 +175,7 @@ class TransformerEncoder(Encoder):
             sums.append((state.float() * weights[part].unsqueeze(-1)).sum(1))
             if tokens:
                 states.append(state)
-        pooled = _by_document(torch.cat(sums), batch) / _by_document(weights.sum(1, keepdim=True), batch)
+        pooled = by_document(torch.cat(sums), batch) / by_document(weights.sum(1, keepdim=True), batch)
         if not tokens:
             return Encoding(pooled)
         return Encoding(pooled, torch.cat(states), batch.mask, batch.document)
@@ -214,7 +214,7 @@ class TransformerEncoder(Encoder):
             "pooling": self.pooling,
             "tune": self.tune,
             "lora_rank": self.lora_rank,
-            "model": _plain(self.model_config),
+            "model": plain_config(self.model_config),
             BF16: raw,
             **self.tokenizer.get_state(),
         }, arrays
@@ -229,7 +229,7 @@ class TransformerEncoder(Encoder):
         encoder = cls(model, TextTokenizer.from_state(config), **options)
         raw = set(config[BF16])
         encoder.model.load_state_dict(
-            {name: _tensor(array, name in raw) for name, array in arrays.items()}, strict=True, assign=True
+            {name: as_tensor(array, name in raw) for name, array in arrays.items()}, strict=True, assign=True
         )
         return encoder
 
@@ -242,7 +242,7 @@ def _check(pooling: str, tune: str, lora_rank: int) -> None:
         raise UsageError(f"lora_rank is {lora_rank}; it must be at least 1")
 
 
-def _tokenizer(tokenizer: Any, vocabulary: int, max_length: int, overlap: int) -> TextTokenizer:
+def text_tokenizer(tokenizer: Any, vocabulary: int, max_length: int, overlap: int) -> TextTokenizer:
     """Return our tokenizer from a fast one of transformers."""
     ids = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id, tokenizer.unk_token_id]
     usable = [token for token in ids if token is not None and token < vocabulary]
@@ -256,7 +256,7 @@ def _tokenizer(tokenizer: Any, vocabulary: int, max_length: int, overlap: int) -
     )
 
 
-def _checkpoint(model: Any, name: str) -> None:
+def compute_again(model: Any, name: str) -> None:
     """Switch gradient checkpointing on.
 
     Raises:
@@ -293,7 +293,7 @@ def _with_adapters(model: nn.Module, rank: int, seed: int) -> nn.Module:
     return adapted
 
 
-def _vocabulary(model: Any) -> int:
+def vocabulary_size(model: Any) -> int:
     """Return how many tokens a model knows."""
     return int(model.get_input_embeddings().num_embeddings)
 
@@ -320,7 +320,7 @@ def _token_weights(batch: TokenBatch, pooling: str) -> Tensor:
     return weights.scatter(1, ends, last.float().unsqueeze(1))
 
 
-def _by_document(values: Tensor, batch: TokenBatch) -> Tensor:
+def by_document(values: Tensor, batch: TokenBatch) -> Tensor:
     """Return the sum over the chunks of each document, (documents, …), in one order on every device."""
     if len(values) == batch.documents:
         return values
@@ -330,7 +330,7 @@ def _by_document(values: Tensor, batch: TokenBatch) -> Tensor:
     return table.sum(1)
 
 
-def _plain(config: Any) -> dict[str, Any]:
+def plain_config(config: Any) -> dict[str, Any]:
     """Return a model's configuration as JSON-able values, without paths and code."""
     values: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
     for name in ("_name_or_path", "transformers_version", "architectures", "auto_map"):
@@ -338,6 +338,6 @@ def _plain(config: Any) -> dict[str, Any]:
     return values
 
 
-def _tensor(array: NDArray[Any], bfloat16: bool) -> Tensor:
+def as_tensor(array: NDArray[Any], bfloat16: bool) -> Tensor:
     tensor = torch.tensor(array)
     return tensor.view(torch.bfloat16) if bfloat16 else tensor
