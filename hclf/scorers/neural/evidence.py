@@ -155,8 +155,8 @@ def _sums(units: Ints, values: Floats) -> Floats:
 class Texts:
     """Texts whose words can be faded.
 
-    A blank is the mask token, where the tokenizer has one, else what all tokens have in common. Special tokens, spaces and
-    line ends are always there. Where chunks overlap, a word is in both, and both count.
+    A blank is the mask token, where the tokenizer has one, else what all tokens have in common. Special tokens,
+    spaces and line ends are always there. Where chunks overlap, a word is in both, and both count.
 
     Args:
         encoder: reads them.
@@ -229,7 +229,11 @@ class _Faded(nn.Module):
 
 @torch.no_grad()
 def _blank(embeddings: Any, tokenizer: TextTokenizer) -> Tensor:
-    """Return the embedding that stands for no word, (width,) float32; without a mask token it is as long as others."""
+    """Return the embedding that stands for no word, (width,) float32.
+
+    Without a mask token that is the mean of all, made as long as they are: networks that norm what they read are
+    anything but smooth near 0.
+    """
     device, size = embeddings.weight.device, embeddings.num_embeddings
     added = json.loads(tokenizer.text)["added_tokens"]
     masks = [token["id"] for token in added if token["special"] and MASK.fullmatch(token["content"])]
@@ -238,7 +242,8 @@ def _blank(embeddings: Any, tokenizer: TextTokenizer) -> Tensor:
     for some in torch.split(every, VOCABULARY_AT_ONCE):
         states = embeddings(some).float()
         mean, length = mean + states.sum(0) / len(every), length + states.norm(dim=1).sum() / len(every)
-    return mean * (length / mean.norm())
+    blank: Tensor = mean * (length / mean.norm())
+    return blank
 
 
 def _copy(encoder: Any) -> Any:

@@ -21,8 +21,9 @@ from transformers import PreTrainedTokenizerFast
 from hclf.data import LabelResolver
 from hclf.errors import HclfError, UsageError
 from hclf.inputs import Inputs, Ints
-from hclf.scorers.base import Progress, Scored, silent
+from hclf.scorers.base import Contribution, Progress, Scored, silent
 from hclf.scorers.neural.encoding import embed
+from hclf.scorers.neural.evidence import network_evidence
 from hclf.scorers.neural.label_nodes import LabelMap, LabelNodes, map_labels
 from hclf.scorers.neural.loading import quiet
 from hclf.scorers.neural.native import NativeEncoder, classifier_config, labels_of, last_change, shared_classifier
@@ -120,6 +121,16 @@ class ImportedScorer:
         with ONE_AT_A_TIME, memory_advice():
             log_odds = embed(self.encoder, inputs, device=choose_device(self.device))
         return Scored(log_odds[None])
+
+    def evidence(self, inputs: Inputs, rows: Ints, columns: Ints) -> list[list[Contribution]]:
+        """Return for each (document, taxonomy column) pair what words add to the log-odds; see `network_evidence`."""
+        with ONE_AT_A_TIME:
+            device = choose_device(self.device)
+            encoder = self.encoder.to(device)
+            asked = inputs, rows, columns, device
+            return network_evidence(
+                self.name, encoder, lambda faded, batch: faded(batch).pooled, self.columns, *asked
+            )
 
     def get_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return the model with its tokenizer, and which label is which node."""
