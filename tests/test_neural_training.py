@@ -62,7 +62,7 @@ RECIPE = Recipe(
     recursive=0.0,
     seed=0,
 )
-QUICK: dict[str, Any] = {"hidden": 16, "layers": 1, "epochs": 4, "batch_size": 16}
+QUICK: dict[str, Any] = {"hidden": 16, "layers": 1, "epochs": 4, "batch_size": 16, "retrain": False}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -337,6 +337,28 @@ def test_an_interrupted_fit_goes_on_to_the_same_result(steps: int, members: int,
     assert told == [20 - steps]
     same = ("losses", "epochs", "best_epoch", "validation_hf")
     assert [resumed.report[name] for name in same] == [straight.report[name] for name in same]
+
+
+@pytest.mark.parametrize("steps", [3, 23])
+def test_training_anew_on_all_documents_can_be_interrupted_too(steps: int, tmp_path: Path) -> None:
+    """Of 20 steps to find the best epoch and up to 20 more; the steps count over both."""
+    options: dict[str, Any] = {**QUICK, "retrain": True}
+    problem = numbers()
+    straight = problem.fit(**options)
+    left = [steps]
+
+    def stop(items: Any, what: str, total: int) -> Any:
+        for item in items:
+            yield item
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        problem.fit(**options, checkpoint=str(tmp_path), progress=stop)
+    resumed = problem.fit(**options, checkpoint=str(tmp_path), resume=True)
+    assert scores(resumed, problem) == scores(straight, problem)
+    assert resumed.report["best_epoch"] == straight.report["best_epoch"]
 
 
 def test_a_finished_fit_is_taken_at_once(tmp_path: Path) -> None:
