@@ -37,7 +37,7 @@ Floats = NDArray[np.float64]
 LogOdds: TypeAlias = Callable[[Any, Any], Tensor]
 """What a network says with an encoder of a batch, (documents, nodes)."""
 
-POINTS = 24  # on the way from the baseline to the document: 16 leave an error of 2 %, 32 of 0.2 %
+POINTS = 24  # on the way from the baseline to the document; MiniLM is off by 0.13 log-odds with 16, by 0.05 with 24
 AT_ONCE = 2048  # tokens whose states are kept to go back through the network
 VOCABULARY_AT_ONCE = 2**14
 MASK = re.compile(r"\W*mask\W*", re.IGNORECASE)  # [MASK], <mask>
