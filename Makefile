@@ -42,6 +42,12 @@ bench: $(VENV)/.ready
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/codiesp.py
 	$(BIN)/python benchmarks/phrases.py
+	$(BIN)/python benchmarks/constraint.py
+	$(BIN)/python benchmarks/shopify.py
+	$(BIN)/python benchmarks/clinc.py
+	$(BIN)/python benchmarks/goemotions.py
+	$(BIN)/python benchmarks/hmc.py
+	$(BIN)/python benchmarks/gpu.py
 	test -d .bench/venv || $(BIN)/python benchmarks/peers.py --setup
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/frontier.py

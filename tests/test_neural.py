@@ -220,6 +220,16 @@ def test_long_documents_are_counted(bert: str) -> None:
         assert problem.fit(encoder=bert, tune=tune, epochs=1).report["long_documents"] == 1
 
 
+def test_codes_are_no_amounts() -> None:
+    """Codes 0 and 2 are one node, 1 the other: no line through the codes tells them apart."""
+    taxonomy = Taxonomy(["even", "odd"])
+    codes = np.random.default_rng(0).integers(0, 3, 120)
+    X, y = csr_matrix(np.column_stack([codes + 5.0])), [["odd" if code == 1 else "even"] for code in codes]
+    scorer = NeuralScorer(nominal=[0], layers=0, epochs=60, validation=0).fit(X, label_matrix(taxonomy, y), taxonomy=taxonomy)
+    found = scorer.score(X).channels[0].argmax(axis=1)
+    assert [["even", "odd"][j] for j in found] == [labels[0] for labels in y]
+
+
 def test_what_validated_is_learned_too_once_the_epoch_is_known() -> None:
     """The last training ends after the best epoch, as one without validation that is told to."""
     problem = numbers(80)

@@ -9,7 +9,7 @@ A frozen language model is run once over all documents; trunk and head then lear
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -131,6 +131,7 @@ class NeuralScorer:
         head: `flat`, `max_constraint`, `conditional`, `label_attention` or, to be exported to Hugging Face, `native`;
             `auto`: `max_constraint` for matrices, `flat` for texts and for labels that are not closed.
         loss: `bce`, `asymmetric` or `focal`.
+        nominal: columns of matrices that hold codes, not amounts; see `hclf.scorers.numbers.NumberColumns`.
         tune: what of a language model learns: `full`, `frozen` (nothing) or `lora`.
         pooling: how token states become a document's vector: `mean`, `first` or `last`; `auto`: the last of a model
             that writes texts, such as Llama, otherwise the mean.
@@ -172,6 +173,7 @@ class NeuralScorer:
         encoder: str = "auto",
         head: str = "auto",
         loss: str = "bce",
+        nominal: Sequence[int] = (),
         tune: str = "full",
         pooling: str = "auto",
         max_length: int | None = None,
@@ -206,6 +208,7 @@ class NeuralScorer:
         n_jobs: int | None = None,
         seed: int = 0,
     ) -> None:
+        nominal = [int(column) for column in nominal]
         self.options: dict[str, Any] = {k: v for k, v in locals().items() if k != "self"}
         _check(self.options)
         self.n_jobs, self.seed = n_jobs, seed
@@ -257,7 +260,7 @@ class NeuralScorer:
     def _load(self, kind: str, inputs: Inputs, taxonomy: Taxonomy, columns: Ints) -> tuple[Encoder, Ints]:
         """Return the encoder, and the columns that the network is to have: with its own head, those it knows."""
         if kind == FEATURES:
-            return ColumnEncoder.fit(inputs), columns
+            return ColumnEncoder.fit(inputs, nominal=tuple(self.options["nominal"])), columns
         name, options = self.options["encoder"], {key: self.options[key] for key in OF_ENCODERS}
         if self.options["head"] == NativeHead.name:
             return native_encoder(name, taxonomy, columns, seed=self.seed, **options)
