@@ -177,7 +177,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         decoder, reason = self._choose_decoder(most_specific(self.taxonomy_, training.Y))
         self.counts_ = training.counts
 
-        folds = make_folds(self.taxonomy_, training.Y, training.inputs, self.seed)
+        folds = self._folds(training)
         several: dict[str, Any] = {"keep": len(folds) > 1, "workers": self._workers}
         model, held_out = None, []
         for train, test in folds:
@@ -275,6 +275,13 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             fixed = np.atleast_1d(np.asarray(self.thresholds))
             if fixed.ndim != 1 or not fixed.size or fixed.dtype.kind not in "fiu":
                 raise UsageError(f"thresholds are one number, or one a level, not {self.thresholds!r}")
+
+    def _folds(self, training: Training) -> list[tuple[Ints, Ints]]:
+        """Return (train, held out) rows; a scorer that learns from no document is judged by all of them."""
+        n = length(training.inputs)
+        if n and getattr(self._new_scorer(), "learns_nothing", False):
+            return [(np.arange(0), np.arange(n))]
+        return make_folds(self.taxonomy_, training.Y, training.inputs, self.seed)
 
     def _learns_from_nothing(self, training: Training) -> bool:
         """Return whether there is no document, and no need of one: the texts of nodes are enough."""

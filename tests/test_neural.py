@@ -225,7 +225,9 @@ def test_codes_are_no_amounts() -> None:
     taxonomy = Taxonomy(["even", "odd"])
     codes = np.random.default_rng(0).integers(0, 3, 120)
     X, y = csr_matrix(np.column_stack([codes + 5.0])), [["odd" if code == 1 else "even"] for code in codes]
-    scorer = NeuralScorer(nominal=[0], layers=0, epochs=60, validation=0).fit(X, label_matrix(taxonomy, y), taxonomy=taxonomy)
+    scorer = NeuralScorer(nominal=[0], layers=0, epochs=60, validation=0, learning_rate=0.05).fit(
+        X, label_matrix(taxonomy, y), taxonomy=taxonomy
+    )
     found = scorer.score(X).channels[0].argmax(axis=1)
     assert [["even", "odd"][j] for j in found] == [labels[0] for labels in y]
 

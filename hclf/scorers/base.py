@@ -98,7 +98,8 @@ class Scorer(Protocol):
     - `known`: after fit, the taxonomy columns it can find at all, with training documents or without.
     - `fit(..., mentions: Mentions | None = None)`: it learns from mentions.
     - `partial_update`: as `LinearScorer` has it.
-    - `learns_without_documents = True`: the texts of nodes are enough.
+    - `learns_without_documents = True`: the texts of nodes are enough, or it is trained already.
+    - `learns_nothing = True`: it is trained already, so that all documents may calibrate it.
     - `report`: after fit, what happened in it, as plain values; `HierarchicalClassifier.report_["scorers"]`.
     - `evidence(inputs, rows, columns) -> list[list[Contribution]]`: for each (document, taxonomy column) pair what
       speaks for and against it.

@@ -61,6 +61,7 @@ class ImportedScorer:
     channels: ClassVar[tuple[str, ...]] = ("log_odds",)
     candidate_channels: ClassVar[tuple[str, ...]] = ()
     learns_without_documents: ClassVar[bool] = True
+    learns_nothing: ClassVar[bool] = True
 
     def __init__(
         self,
