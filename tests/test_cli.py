@@ -724,3 +724,35 @@ def test_ctrl_c_keeps_what_is_finished_under_another_name(shop, tmp_path):
     assert len(kept) >= 512
     assert f"{len(kept)} finished record(s) are kept in {out}.partial" in said
     assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl.partial"]
+
+
+def test_flags_of_other_scorers_and_missing_records_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["train", "-t", "products", "-o", str(tmp_path / "m")]
+    data = ["-d", "examples/products/train.jsonl"]
+    for arguments, said in (
+        ([], "give labelled records to learn from: --data FILE"),
+        ([*data, "--encoder", "x"], "--encoder is for --scorer neural or similarity, not linear"),
+        ([*data, "--learn", "lora"], "--learn is for --scorer neural, not linear"),
+        ([*data, "--scorer", "lexicon", "--C", "2"], "--C is for --scorer linear, not lexicon"),
+        ([*data, "--scorer-option", "C"], "'C' is not NAME=VALUE, such as dropout=0.2"),
+        ([*data, "--scorer-option", "neural.dropout=0.1"], "'neural' is not among the scorers of linear"),
+        (
+            [*data, "--scorer", "linear+lexicon", "--scorer-option", "C=2"],
+            "say whose it is, as in linear.C",
+        ),
+    ):
+        with pytest.raises(SystemExit) as done:
+            main([*common, *arguments])
+        assert done.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+def test_every_option_of_a_scorer_can_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--scorer-option", "negatives=7", "--scorer-option", "matching=false", "--C", "0.5", "-j", "1"]
+    with pytest.raises(SystemExit) as done:
+        main(["train", "-t", "products", "-d", "examples/products/train.jsonl", "-o", str(tmp_path / "m"), *given])
+    assert done.value.code == 0, capsys.readouterr().err
+    model = HierarchicalClassifier.load(tmp_path / "m")
+    assert model.scorer_options == {"C": 0.5, "negatives": 7, "matching": False}

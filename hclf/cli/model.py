@@ -138,6 +138,8 @@ def train(
 
     Without any records: hclf train -t products --scorer similarity --encoder FOLDER -o MODEL
     """
+    if not data and scorer != "similarity":
+        raise UsageError("give labelled records to learn from: --data FILE (only --scorer similarity does without)")
     if baseline not in ("", "flat"):
         raise UsageError(f"unknown baseline {baseline!r}; there is flat")
 
