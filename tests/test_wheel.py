@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import hclf
+from hclf.scorers.table import OF_NEURAL
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_BYTES = 2_000_000
@@ -97,7 +98,18 @@ def test_every_module_imports_there(python, tmp_path):
         "    except ModuleNotFoundError as error: print(module.name, error.name)"
     )
     lacking = {tuple(line.split()) for line in _run(python, "-W", "error", "-c", code, cwd=tmp_path).splitlines()}
-    assert lacking == {(f"hclf.formats.skos.{part}", "rdflib") for part in ("concepts", "emit", "words")}  # an extra
+    networks = {(module, name) for module, name in lacking if module.startswith("hclf.scorers.neural.")}
+    assert {name for _, name in networks} <= set(OF_NEURAL)  # an extra, as is SKOS
+    assert lacking - networks == {(f"hclf.formats.skos.{part}", "rdflib") for part in ("concepts", "emit", "words")}
+
+
+def test_what_needs_an_extra_says_which_there(python, tmp_path):
+    data = ROOT / "examples" / "products" / "train.jsonl"
+    command = ["train", "-t", "products", "-d", data, "--scorer", "neural", "-o", tmp_path / "model"]
+    done = subprocess.run([python.with_name("hclf"), *command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    said = "hclf: scorer 'neural' needs an extra that is not installed: pip install 'hclf[neural]'"
+    assert done.stderr.splitlines()[-1] == said
 
 
 def test_the_main_job_there(shell, tmp_path):
