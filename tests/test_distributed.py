@@ -66,7 +66,7 @@ def test_two_processes_learn_what_one_does(kind: str, tmp_path: Path) -> None:
 
 
 def test_several_processes_share_a_checkpoint(tmp_path: Path) -> None:
-    options = {**STEADY, "hidden": 16, "layers": 1, "checkpoint": str(tmp_path / "kept")}
+    options = {**STEADY, "hidden": 16, "layers": 1, "retrain": False, "checkpoint": str(tmp_path / "kept")}
     run(LAUNCH, tmp_path / "first", options)
     said = run(LAUNCH, tmp_path / "again", {**options, "resume": True})
     assert "training " not in said

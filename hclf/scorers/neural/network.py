@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
@@ -12,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import DistributedType
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from hclf.errors import HclfError, UsageError
@@ -183,11 +184,20 @@ def accelerated(precision: str, device: str | None) -> Iterator[Accelerator]:
         if found.distributed_type in SHARDED:
             kind = found.distributed_type.value
             raise UsageError(f"every process holds the whole network here: launch without {kind}, or train with LoRA")
+        if found.num_processes > 1:
+            atexit.unregister(leave_the_others)
+            atexit.register(leave_the_others)
         yield found
     finally:
         for kind, state in zip(SINGLETONS, before, strict=True):
             kind._shared_state.clear()
             kind._shared_state.update(state)
+
+
+def leave_the_others() -> None:
+    """Close what connects this process with the others; left open, its threads abort the program as it ends."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 @contextmanager
