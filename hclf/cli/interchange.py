@@ -23,7 +23,7 @@ SCORER = "imported"
 def import_hf(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="A sequence classifier as transformers saves it.")],
     taxonomy: opt.Taxonomy,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder to write the model to.")],
+    output: opt.NewModel,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,11 +57,9 @@ def import_hf(
     device: Annotated[
         str | None, typer.Option("--device", help="cpu, cuda, cuda:1, …; default: a GPU if there is one.")
     ] = None,
-    decoder: Annotated[str, typer.Option("--decoder", help=f"auto, {opt.DECODERS}.")] = "auto",
-    coherence: Annotated[str, typer.Option("--coherence", help="max, min or isotonic.")] = "max",
-    calibrate: Annotated[
-        str, typer.Option("--calibrate", help="Calibrate coherent scores: auto, none, or a method for all levels.")
-    ] = "auto",
+    decoder: opt.Decoder = "auto",
+    coherence: opt.Coherence = "max",
+    calibrate: opt.Calibrate = "auto",
     goal: opt.Goal = "hf",
     grid: opt.Grid = False,
     one_threshold: opt.Global = False,
@@ -69,7 +67,7 @@ def import_hf(
     label_field: opt.LabelField = "labels",
     id_field: opt.IdField = "id",
     input_format: opt.InputFormat = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    seed: opt.Seed = 0,
     strict: opt.Strict = False,
     force: opt.Force = False,
     json: opt.Json = False,

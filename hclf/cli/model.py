@@ -41,7 +41,7 @@ def _take_config(context: typer.Context, path: Path | None) -> Path | None:
 
 def train(
     taxonomy: opt.Taxonomy,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder to write the model to.")],
+    output: opt.NewModel,
     data: Annotated[
         list[str] | None,
         typer.Option(
@@ -106,14 +106,12 @@ def train(
             help="After calibration, train again on all records, or keep the model of the larger part.",
         ),
     ] = True,
-    decoder: Annotated[str, typer.Option("--decoder", help=f"auto, {opt.DECODERS}.")] = "auto",
+    decoder: opt.Decoder = "auto",
     decoder_option: opt.DecoderOption = None,
     k: opt.K = None,
     to_leaf: opt.ToLeaf = False,
-    coherence: Annotated[str, typer.Option("--coherence", help="max, min or isotonic.")] = "max",
-    calibrate: Annotated[
-        str, typer.Option("--calibrate", help="Calibrate coherent scores: auto, none, or a method for all levels.")
-    ] = "auto",
+    coherence: opt.Coherence = "max",
+    calibrate: opt.Calibrate = "auto",
     goal: opt.Goal = "hf",
     grid: opt.Grid = False,
     one_threshold: opt.Global = False,
@@ -124,7 +122,7 @@ def train(
     label_field: opt.LabelField = "labels",
     id_field: opt.IdField = "id",
     input_format: opt.InputFormat = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    seed: opt.Seed = 0,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Processes; default: all cores.")] = None,
     strict: opt.Strict = False,
     force: opt.Force = False,

@@ -23,6 +23,7 @@ IdField = Annotated[str, typer.Option("--id-field", help="Where the ids are.")]
 InputFormat = Annotated[
     str | None, typer.Option("--input-format", help="jsonl, csv, tsv or parquet, if the file's name does not tell.")
 ]
+NewModel = Annotated[Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder to write the model to.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row instead of skipping it.")]
@@ -41,6 +42,12 @@ Confidence = Annotated[
     ),
 ]
 DECODERS = "threshold, path, leaf, top-k, expected-f or safe-depth"
+Decoder = Annotated[str, typer.Option("--decoder", help=f"auto, {DECODERS}.")]
+Coherence = Annotated[str, typer.Option("--coherence", help="max, min or isotonic.")]
+Calibrate = Annotated[
+    str, typer.Option("--calibrate", help="Calibrate coherent scores: auto, none, or a method for all levels.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything random.")]
 DecoderOption = Annotated[
     list[str] | None,
     typer.Option(
