@@ -119,6 +119,18 @@ def embed(
         progress: wraps the batches.
     """
     prepared = encoder.prepare(as_inputs(documents), progress)
+    return vectors_of(encoder, prepared, batch_tokens=batch_tokens, device=device, progress=progress)
+
+
+def vectors_of(
+    encoder: Encoder,
+    prepared: Prepared,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+    device: torch.device | str | None = None,
+    progress: Progress = silent,
+) -> NDArray[np.float32]:
+    """Return what `embed` does of documents that its encoder has made ready."""
     vectors = np.zeros((len(prepared), encoder.width), dtype=np.float32)
     target = torch.device(device) if device is not None else device_of(encoder)
     encoder.to(target)

@@ -27,7 +27,7 @@ from hclf.labels import is_closed
 from hclf.scorers.base import Contribution, Progress, Scored, silent
 from hclf.scorers.neural.checkpoint import Checkpoint, fingerprint
 from hclf.scorers.neural.columns import ColumnEncoder
-from hclf.scorers.neural.encoding import BATCH_TOKENS, Encoder, by_length, device_of, embed
+from hclf.scorers.neural.encoding import BATCH_TOKENS, Encoder, by_length, device_of, embed, vectors_of
 from hclf.scorers.neural.evidence import network_evidence
 from hclf.scorers.neural.heads import HEADS, Exclusive, Head, exclusive_siblings, make_head
 from hclf.scorers.neural.heads.native import NativeHead
@@ -333,7 +333,7 @@ class NeuralScorer:
         prepared = encoder.prepare(task.inputs, progress)
         if encoder.kind == FEATURES or not encoder.frozen or KINDS[self.built["head"]].needs_tokens:
             return prepared
-        vectors = embed(encoder, task.inputs, batch_tokens=tokens, device=task.device, progress=progress)
+        vectors = vectors_of(encoder, prepared, batch_tokens=tokens, device=task.device, progress=progress)
         return VectorEncoder(vectors, prepared.long)
 
     def _examples(self, task: Task, prepared: Any) -> Examples:
