@@ -33,7 +33,7 @@ from hclf.errors import DataError, NotFittedError, UsageError
 from hclf.evaluation import Evaluation, evaluate
 from hclf.evidence import Batch, Explainer, Explanation, Question
 from hclf.fitting import Training, changed_columns, held_out_scores, hold_out, learn_fusion, learn_levels
-from hclf.folds import make_folds
+from hclf.folds import make_folds, thinned
 from hclf.fusion import Calibration, Prior, sparse_scores
 from hclf.inputs import Inputs, Labels, as_inputs, as_labels, chunks, in_threads, length, without_words
 from hclf.labels import close, from_pairs, label_sets, most_specific, pairs, partial_depth
@@ -178,7 +178,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         self.counts_ = training.counts
 
         folds = self._folds(training)
-        several: dict[str, Any] = {"keep": len(folds) > 1, "workers": self._workers}
+        dear = hasattr(self._new_scorer(), "most_held_out")
+        several: dict[str, Any] = {"keep": dear or len(folds) > 1, "workers": self._workers, "progress": progress}
         model, held_out = None, []
         for train, test in folds:
             model = self._fit_model(training.of(train), progress)
@@ -278,10 +279,12 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
 
     def _folds(self, training: Training) -> list[tuple[Ints, Ints]]:
         """Return (train, held out) rows; a scorer that learns from no document is judged by all of them."""
-        n = length(training.inputs)
-        if n and getattr(self._new_scorer(), "learns_nothing", False):
-            return [(np.arange(0), np.arange(n))]
-        return make_folds(self.taxonomy_, training.Y, training.inputs, self.seed)
+        n, scorer = length(training.inputs), self._new_scorer()
+        if n and getattr(scorer, "learns_nothing", False):
+            folds = [(np.arange(0), np.arange(n))]
+        else:
+            folds = make_folds(self.taxonomy_, training.Y, training.inputs, self.seed)
+        return thinned(folds, getattr(scorer, "most_held_out", None), self.seed)
 
     def _learns_from_nothing(self, training: Training) -> bool:
         """Return whether there is no document, and no need of one: the texts of nodes are enough."""
@@ -622,7 +625,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             inputs = self._read(batch)
             return batch, inputs, model.score(inputs, slice(0, len(batch)))
 
-        return in_threads(score, chunks(documents, batch_size(self.taxonomy_)), self._workers)
+        return in_threads(score, chunks(documents, batch_size(self.taxonomy_, model.scorer)), self._workers)
 
     # -- explain ---------------------------------------------------------------------------------------------
 

@@ -93,7 +93,9 @@ class HeldOut:
     heard: Callable[[], Iterable[Heard]]
 
 
-def hold_out(model: Model, inputs: Inputs, rows: Ints, *, keep: bool, workers: int = 1) -> HeldOut:
+def hold_out(
+    model: Model, inputs: Inputs, rows: Ints, *, keep: bool, workers: int = 1, progress: Progress = silent
+) -> HeldOut:
     """Return documents as a model hears them that has not learned from them.
 
     Args:
@@ -102,6 +104,7 @@ def hold_out(model: Model, inputs: Inputs, rows: Ints, *, keep: bool, workers: i
         rows: of those held out.
         keep: what the scorer says, not the scorer: better for few documents. Otherwise they are scored each time.
         workers: threads.
+        progress: wraps the loop over batches.
     """
     scorer, taxonomy = model.scorer, model.head.taxonomy
 
@@ -111,7 +114,8 @@ def hold_out(model: Model, inputs: Inputs, rows: Ints, *, keep: bool, workers: i
         return Heard(rows[part], scored, borrowed)
 
     def heard() -> Iterable[Heard]:
-        return in_threads(listen, batch_slices(taxonomy, len(rows)), workers)
+        slices = list(batch_slices(taxonomy, len(rows), scorer))
+        return progress(in_threads(listen, slices, workers), "scoring held-out documents", len(slices))
 
     if not keep:
         return HeldOut(rows, model.head, heard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,18 @@ def make_folds(taxonomy: Taxonomy, Y: csr_matrix[Any], inputs: Inputs, seed: int
     every = np.arange(n)
     folds = [(every[part != k], every[part == k]) for k in range(FOLDS)]
     return [(train, test) for train, test in folds if len(test) and Y[train].nnz]
+
+
+def thinned(folds: Sequence[tuple[Ints, Ints]], most: int | None, seed: int = 0) -> list[tuple[Ints, Ints]]:
+    """Return folds with at most so many documents held out in all, chosen by chance; None: all of them."""
+    total = sum(len(test) for _, test in folds)
+    if most is None or total <= most:
+        return list(folds)
+    rng = np.random.default_rng(seed)
+    return [
+        (train, np.sort(rng.choice(test, max(1, round(most * len(test) / total)), replace=False)))
+        for train, test in folds
+    ]
 
 
 def copies_of_names(taxonomy: Taxonomy, Y: csr_matrix[Any], inputs: Inputs) -> NDArray[np.bool_]:

@@ -115,18 +115,19 @@ class Model:
 
     def batches(self, inputs: Inputs, workers: int = 1) -> Iterator[Scores]:
         """Score documents batch by batch, in threads but in order: the one loop that everything runs on."""
-        slices = batch_slices(self.head.taxonomy, length(inputs))
+        slices = batch_slices(self.head.taxonomy, length(inputs), self.scorer)
         return in_threads(lambda rows: self.score(inputs[rows], rows), slices, workers)
 
 
-def batch_size(taxonomy: Taxonomy) -> int:
+def batch_size(taxonomy: Taxonomy, scorer: Scorer) -> int:
     """Return how many documents are scored at once."""
-    return max(1, min(MOST_DOCUMENTS, BATCH_NUMBERS // max(len(taxonomy), 1)))
+    most = getattr(scorer, "batch_documents", MOST_DOCUMENTS)
+    return max(1, min(most, BATCH_NUMBERS // max(len(taxonomy), 1)))
 
 
-def batch_slices(taxonomy: Taxonomy, n: int) -> Iterator[slice]:
+def batch_slices(taxonomy: Taxonomy, n: int, scorer: Scorer) -> Iterator[slice]:
     """Yield n documents in batches."""
-    size = batch_size(taxonomy)
+    size = batch_size(taxonomy, scorer)
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from hclf._version import __version__
-from hclf.cli import apply, audit, compare, data, demo, explain, interchange, model, taxonomy
+from hclf.cli import apply, audit, compare, data, demo, explain, interchange, model, prompts, taxonomy
 from hclf.errors import HclfError
 
 # Typer used to depend on click and now carries its own copy: take the error classes from whichever it uses.
@@ -40,6 +40,7 @@ for command in (
     interchange.import_hf,
     interchange.export_hf,
     model.inspect,
+    prompts.templates,
     demo.demo,
 ):
     app.command()(command)

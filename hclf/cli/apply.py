@@ -11,6 +11,7 @@ import typer
 
 from hclf.cli import options as opt
 from hclf.cli.common import guard_output, note, print_json, progress, stdout
+from hclf.cli.prompts import print_prompts, say_usage
 from hclf.cli.records import field_names, read_answers, read_labelled, say_problems
 from hclf.errors import UsageError
 
@@ -51,6 +52,13 @@ def predict(
             "before the suffix with best guesses for the other records.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="With a language model: print the prompts of the first records, and how many there will be about.",
+        ),
+    ] = False,
     fields: opt.Fields = "",
     id_field: opt.IdField = "id",
     input_format: opt.InputFormat = None,
@@ -81,6 +89,10 @@ def predict(
         format=input_format,
         problems=problems,
     )
+    if dry_run:
+        print_prompts(loaded, reader)
+        say_problems(problems)
+        return
     if auto_precision is not None and review is not None:
         asked: Any = {"guess": operating_point, "rules": rules, "as_of": as_of}
         triaged = progress(loaded.triage(reader, auto_precision, **asked), "predicting")
@@ -88,6 +100,7 @@ def predict(
         say_problems(problems)
         note(f"{written[0]:,} documents ({written[0] / max(sum(written), 1):.1%}) answered: {output}")
         note(f"{written[1]:,} documents to review, with best guesses: {review}")
+        say_usage(loaded)
         return
     documents = islice(reader, show) if show else reader
     answers = loaded.predict_documents(
@@ -106,6 +119,7 @@ def predict(
             stdout.print(prediction_tree(loaded.taxonomy_, prediction))
             for finding in prediction.findings:
                 stdout.print(f"! {finding['message']}", highlight=False, markup=False)
+        say_usage(loaded)
         return
     unknown = cold = found = repaired = 0
     with open_predictions(output, format=format, deepest_only=deepest_only) as writer:
@@ -118,6 +132,7 @@ def predict(
     say_problems(problems)
     unseen = f"; {cold:,} cold-start (a most specific label has no training document)" if cold else ""
     note(f"{writer.written:,} documents; {unknown:,} unknown (nothing passed its threshold){unseen}")
+    say_usage(loaded)
     if found:
         note(f"rules object to {found:,} answers, as their findings say; {repaired:,} were repaired")
 
@@ -298,6 +313,7 @@ def _score_model(
         evaluation, diagnostics = loaded.examine(X, y, **asked)
     else:
         evaluation = loaded.evaluate(X, y, **asked)
+    say_usage(loaded)
     beside = {"flat": flat.evaluate(X, y, intervals=wanted.intervals)} if flat else {}
     return _Found({"hierarchical": evaluation, **beside}, loaded.taxonomy_, documents, diagnostics)
 

@@ -9,12 +9,15 @@ import typer
 
 from hclf.cli import options as opt
 from hclf.cli.common import first_process, note, print_json, progress, stdout
+from hclf.cli.prompts import usage_in_words
 from hclf.cli.records import field_names, parse_fields, read_labelled, say_problems
 from hclf.cli.scorers import named_values, scorer_options
 from hclf.errors import DataError, UsageError, did_you_mean, suggest
 
 if TYPE_CHECKING:
     from hclf.classifier import HierarchicalClassifier
+
+WITHOUT_RECORDS = ("similarity", "prompt")  # scorers to which the names of nodes are enough
 
 
 def _take_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -48,7 +51,7 @@ def train(
             "--data",
             "-d",
             metavar="DATA",
-            help="Labelled records; may repeat. The similarity scorer needs none: names of nodes will do.",
+            help="Labelled records; may repeat. The scorers similarity and prompt need none: names of nodes will do.",
         ),
     ] = None,
     config: Annotated[
@@ -60,7 +63,7 @@ def train(
         str,
         typer.Option(
             "--scorer",
-            help="What scores the nodes: linear, lexicon, neural, similarity, or several, such as linear+neural.",
+            help="What scores the nodes: linear, lexicon, neural, similarity, prompt, or several: linear+neural.",
         ),
     ] = "linear",
     scorer_option: opt.ScorerOption = None,
@@ -99,6 +102,11 @@ def train(
     checkpoint: opt.Checkpoint = None,
     resume: opt.Resume = False,
     device: opt.Device = None,
+    language_model: opt.LanguageModel = None,
+    base_url: opt.BaseUrl = None,
+    shots: opt.Shots = None,
+    instructions: opt.Instructions = None,
+    templates: opt.Templates = None,
     refit: Annotated[
         bool,
         typer.Option(
@@ -135,9 +143,12 @@ def train(
     With a language model, FOLDER: hclf train -t products -d DATA --scorer neural --encoder FOLDER -o MODEL
 
     Without any records: hclf train -t products --scorer similarity --encoder FOLDER -o MODEL
+
+    A model behind a server: hclf train -t products --scorer prompt --model NAME --base-url URL -o MODEL
     """
-    if not data and scorer != "similarity":
-        raise UsageError("give labelled records to learn from: --data FILE (only --scorer similarity does without)")
+    if not data and scorer not in WITHOUT_RECORDS:
+        others = " or ".join(WITHOUT_RECORDS)
+        raise UsageError(f"give labelled records to learn from: --data FILE (only --scorer {others} does without)")
     if baseline not in ("", "flat"):
         raise UsageError(f"unknown baseline {baseline!r}; there is flat")
 
@@ -160,7 +171,14 @@ def train(
             "learning_rate": learning_rate,
             "checkpoint": None if checkpoint is None else str(checkpoint),
             "resume": resume or None,
-            "device": device,
+        },
+        "neural prompt": {"device": device},
+        "prompt": {
+            "model": language_model,
+            "base_url": base_url,
+            "shots": shots,
+            "instructions": instructions,
+            "templates": templates,
         },
     }
     if (weights := parse_fields(fields)) and "linear" in scorer:
@@ -234,6 +252,8 @@ def _say_report(model: HierarchicalClassifier, output: Path) -> None:
     for name, told in report["scorers"].items():
         if "epochs" in told:
             note(f"{name}: {_trained(told)}")
+        if told.get("prompts"):
+            note(f"{name}: {usage_in_words(told)}")
     note(f"decoder: {report['decoder']} ({report['decoder_reason']})")
     note("thresholds by level: " + "  ".join(f"{t:.2f}" for t in report["thresholds"]))
     if untuned := report.get("untuned"):

@@ -86,6 +86,7 @@ Grid = Annotated[bool, typer.Option("--grid", help="Try only the thresholds 0.30
 Global = Annotated[bool, typer.Option("--one-threshold", help="One threshold for all levels.")]
 
 _NETWORKS = "Networks (the extra neural)"
+_PROMPTS = "Language models asked by prompt (the extra prompt)"
 ScorerOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -101,6 +102,46 @@ Encoder = Annotated[
         metavar="FOLDER_OR_NAME",
         help="The language model of the neural and similarity scorers, as Hugging Face has them.",
         rich_help_panel=_NETWORKS,
+    ),
+]
+LanguageModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="A causal language model: its folder, its name on the hub, or with --base-url on that server.",
+        rich_help_panel=_PROMPTS,
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url",
+        metavar="URL",
+        help="An OpenAI-compatible server, such as http://localhost:8080/v1; its key: HCLF_API_KEY.",
+        rich_help_panel=_PROMPTS,
+    ),
+]
+Shots = Annotated[
+    int | None,
+    typer.Option(
+        "--shots",
+        min=0,
+        help="Labelled records shown in each prompt; the saved model then holds some of their texts.",
+        rich_help_panel=_PROMPTS,
+    ),
+]
+Instructions = Annotated[
+    str | None,
+    typer.Option("--instructions", metavar="TEXT", help="What the model should know.", rich_help_panel=_PROMPTS),
+]
+Templates = Annotated[
+    str | None,
+    typer.Option(
+        "--templates",
+        metavar="FOLDER",
+        help="Prompt templates of your own; hclf templates writes some to begin with.",
+        rich_help_panel=_PROMPTS,
     ),
 ]
 Head = Annotated[

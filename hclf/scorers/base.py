@@ -100,6 +100,8 @@ class Scorer(Protocol):
     - `partial_update`: as `LinearScorer` has it.
     - `learns_without_documents = True`: the texts of nodes are enough, or it is trained already.
     - `learns_nothing = True`: it is trained already, so that all documents may calibrate it.
+    - `most_held_out`: documents that may be held out, at most, because asking it about each costs time or money.
+    - `batch_documents`: that are scored at once, at most, so that something is seen of slow ones.
     - `report`: after fit, what happened in it, as plain values; `HierarchicalClassifier.report_["scorers"]`.
     - `evidence(inputs, rows, columns) -> list[list[Contribution]]`: for each (document, taxonomy column) pair what
       speaks for and against it.

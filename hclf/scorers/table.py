@@ -14,6 +14,7 @@ SCORERS: dict[str, str] = {
     "similarity": "hclf.scorers.similarity:SimilarityScorer",
     "forest": "hclf.scorers.forest:ForestScorer",
     "imported": "hclf.scorers.neural.interchange:ImportedScorer",
+    "prompt": "hclf.scorers.prompt.scorer:PromptScorer",
 }
 OF_NEURAL = ("torch", "transformers", "tokenizers", "accelerate", "safetensors")  # what the extra brings
 

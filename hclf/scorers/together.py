@@ -67,6 +67,9 @@ class Together:
             *_named({name: channels for name, channels in of_pairs.items() if name in beside}),
         )
         self.candidate_channels: tuple[str, ...] = _named(of_pairs)
+        for limit in ("most_held_out", "batch_documents"):  # a part that is dear is dear in company, too
+            if found := [getattr(part, limit) for part in self.parts.values() if hasattr(part, limit)]:
+                setattr(self, limit, min(found))
         self.floors = {
             f"{name}.{channel}": floor_of(part, channel)
             for name, part in self.parts.items()

@@ -46,7 +46,9 @@ class Usage:
     """What has been asked and what it took, counted by all threads together.
 
     Attributes:
-        calls: questions that went to the model.
+        documents: that were asked about.
+        prompts: questions about them.
+        calls: questions that went to the model, with those that find its bias and votes.
         cached: questions answered from the cache.
         retries: calls that were made again after a failure.
         tokens_in, tokens_out: tokens read and written, as far as they are known.
@@ -54,6 +56,8 @@ class Usage:
         invented: codes that were answered but not offered.
     """
 
+    documents: int = 0
+    prompts: int = 0
     calls: int = 0
     cached: int = 0
     retries: int = 0
@@ -74,7 +78,7 @@ class Usage:
         return {name: getattr(self, name) for name in COUNTS}
 
 
-COUNTS = ("calls", "cached", "retries", "tokens_in", "tokens_out", "unreadable", "invented")
+COUNTS = ("documents", "prompts", "calls", "cached", "retries", "tokens_in", "tokens_out", "unreadable", "invented")
 
 
 class Engine(Protocol):
