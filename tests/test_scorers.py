@@ -31,6 +31,7 @@ TESTED_ELSEWHERE = {
     "similarity": "test_similarity",
     "forest": "test_forest",
     "imported": "test_interchange",
+    "prompt": "test_prompt",
 }
 HERE = [name for name in SCORERS if name not in TESTED_ELSEWHERE]
 MODELS = [name for name in HERE if scorer_class(name).channels]  # the others speak of single pairs only
