@@ -47,6 +47,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python benchmarks/clinc.py
 	$(BIN)/python benchmarks/goemotions.py
 	$(BIN)/python benchmarks/hmc.py
+	$(BIN)/python benchmarks/prompts.py
 	$(BIN)/python benchmarks/gpu.py
 	test -d .bench/venv || $(BIN)/python benchmarks/peers.py --setup
 	$(BIN)/python benchmarks/peers.py

@@ -47,6 +47,7 @@ OF_THE_ENGINE = (
     "timeout",
     "retries",
     "concurrency",
+    "max_tokens",
     "cache",
     "price",
     "seed",
@@ -115,7 +116,8 @@ class PromptScorer:
         templates: folder with `system.jinja` or `question.jinja` to use instead of the shipped ones.
         most_held_out: labelled documents that are asked about to calibrate answers, at most.
         device, precision, quantize, batch_tokens: of a model that runs here; see `LocalEngine`.
-        answers, samples, temperature, timeout, retries, concurrency, cache, price: of a server; see `ServerEngine`.
+        answers, samples, temperature, timeout, retries, concurrency, max_tokens, cache, price: of a server; see
+            `ServerEngine`.
         n_jobs: has no effect.
         seed: of the choice of examples, and of the server's sampling where it takes one.
 
@@ -155,6 +157,7 @@ class PromptScorer:
         timeout: float | None = None,
         retries: int | None = None,
         concurrency: int | None = None,
+        max_tokens: int | None = None,
         cache: str | bool | None = None,
         price: Sequence[float] | None = None,
         n_jobs: int | None = None,

@@ -10,7 +10,17 @@ from hclf.errors import UsageError
 from hclf.scorers.prompt.base import Engine
 
 OF_THIS_MACHINE = ("device", "precision", "quantize", "batch_tokens")
-OF_A_SERVER = ("answers", "samples", "temperature", "timeout", "retries", "concurrency", "cache", "price")
+OF_A_SERVER = (
+    "answers",
+    "samples",
+    "temperature",
+    "timeout",
+    "retries",
+    "concurrency",
+    "max_tokens",
+    "cache",
+    "price",
+)
 
 _made: dict[str, Engine] = {}
 _lock = threading.Lock()
