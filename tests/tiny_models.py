@@ -3,6 +3,7 @@
 folder = tiny_bert(tmp_path / "bert")      an encoder with [CLS] … [SEP], a pad token and a pooler
 folder = tiny_llama(tmp_path / "llama")    a decoder with <s> before the text and no pad token
 folder = tiny_roberta(tmp_path / "roberta")  an encoder whose positions start behind the pad token
+folder = tiny_causal(tmp_path / "causal")  a Llama that says what comes next, or any other architecture that does
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import os
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -22,7 +24,9 @@ from transformers import (
     BertConfig,
     BertModel,
     LlamaConfig,
+    LlamaForCausalLM,
     LlamaModel,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -92,6 +96,54 @@ def tiny_llama(folder: Path, *, texts: Sequence[str] = SENTENCES, width: int = 1
     return _save(LlamaModel, config, tokenizer, folder, seed)
 
 
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] | trim }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LLAMA = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+}
+
+
+def tiny_causal(
+    folder: Path,
+    *,
+    kind: type[PreTrainedModel] = LlamaForCausalLM,
+    config: Callable[..., PreTrainedConfig] = LlamaConfig,
+    shape: Mapping[str, Any] = LLAMA,
+    chat_template: str | None = None,
+    texts: Sequence[str] = SENTENCES,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> Path:
+    """Save a random causal language model with a byte-level BPE tokenizer; return the folder.
+
+    Args:
+        folder: to save to.
+        kind, config: of the architecture.
+        shape: what its configuration is given; with 512 positions if it does not say how many.
+        chat_template: of the tokenizer, which knows <|im_start|> and <|im_end|> then.
+        texts: to train the tokenizer on.
+        dtype: of the weights as they are saved.
+        seed: of the weights.
+    """
+    tokenizer = byte_pairs(texts, special=("<|im_start|>", "<|im_end|>") if chat_template else ())
+    tokenizer.chat_template = chat_template
+    about = config(
+        **{"max_position_embeddings": 512, **shape},
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=None,
+    )
+    return _save(kind, about, tokenizer, folder, seed, dtype)
+
+
 def word_pieces(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     """Build a lower-casing WordPiece tokenizer of some texts' words; it puts [CLS] and [SEP] around a text."""
     special = {name: f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
@@ -111,14 +163,14 @@ def word_pieces(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=LIMIT, **names)
 
 
-def byte_pairs(texts: Sequence[str], size: int = 350) -> PreTrainedTokenizerFast:
+def byte_pairs(texts: Sequence[str], size: int = 350, special: Sequence[str] = ()) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE tokenizer that puts <s> before a text; it has no pad token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=["<s>", "</s>"],
+        special_tokens=["<s>", "</s>", *special],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -132,7 +184,12 @@ def byte_pairs(texts: Sequence[str], size: int = 350) -> PreTrainedTokenizerFast
 
 
 def _save(
-    kind: type[PreTrainedModel], config: object, tokenizer: PreTrainedTokenizerFast, folder: Path, seed: int
+    kind: type[PreTrainedModel],
+    config: object,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    seed: int,
+    dtype: torch.dtype = torch.float32,
 ) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -140,6 +197,6 @@ def _save(
         for name, parameter in model.named_parameters():
             if "norm" not in name.lower():  # far from 0, so that texts differ
                 torch.nn.init.normal_(parameter, std=0.3)
-    model.save_pretrained(folder)
+    model.to(dtype).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -48,13 +48,7 @@ def load_parts(name: str, *, cache_dir: str | Path | None = None, keep_dtype: bo
     Raises:
         UsageError: no usable model or tokenizer there, with the reason.
     """
-    folder = Path(name).expanduser()
-    local = folder.is_dir()
-    if local:
-        check_folder(folder)
-    elif folder.is_absolute() or name.startswith(("~", ".")):
-        raise UsageError(f"{name}: no such folder")
-    where = str(folder) if local else name
+    where, local = located(name)
     options = {"local_files_only": local, "trust_remote_code": False, "cache_dir": cache_dir}
     with quiet(), explained(name, local):
         config = own_code_only(AutoConfig.from_pretrained(where, **options))
@@ -66,13 +60,28 @@ def load_parts(name: str, *, cache_dir: str | Path | None = None, keep_dtype: bo
             where, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
     model = body(model)
-    _check_weights(model, found, name)
+    check_weights(model, found, name)
     if not keep_dtype:
         model.float()
     align(model)
     kind = type(config)
     causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
     return Parts(model.eval(), tokenizer, causal, token_limit(model))
+
+
+def located(name: str) -> tuple[str, bool]:
+    """Return where transformers finds a model, and whether that is a folder here.
+
+    Raises:
+        UsageError: no such folder, or it holds no whole model.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        check_folder(folder)
+        return str(folder), True
+    if folder.is_absolute() or name.startswith(("~", ".")):
+        raise UsageError(f"{name}: no such folder")
+    return name, False
 
 
 def align(model: Any) -> None:
@@ -125,7 +134,7 @@ def check_tokenizer(tokenizer: Any, name: str) -> None:
         raise UsageError(f"{name} has no tokenizer: save one beside the model (tokenizer.json)")
 
 
-def _check_weights(model: nn.Module, found: Mapping[str, Any], name: str) -> None:
+def check_weights(model: nn.Module, found: Mapping[str, Any], name: str) -> None:
     """Refuse a model some of whose weights transformers made up, because they are not in the file.
 
     Raises:

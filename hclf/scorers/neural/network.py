@@ -220,8 +220,11 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 
 @contextmanager
-def memory_advice() -> Iterator[None]:
+def memory_advice(advice: str = ADVICE) -> Iterator[None]:
     """Turn a lack of memory into one line that says what to do.
+
+    Args:
+        advice: what that is.
 
     Raises:
         HclfError: memory ran out.
@@ -231,5 +234,5 @@ def memory_advice() -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         known = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if known or any(words in str(error) for words in NO_MEMORY):
-            raise HclfError(f"out of memory; {ADVICE}") from error
+            raise HclfError(f"out of memory; {advice}") from error
         raise
