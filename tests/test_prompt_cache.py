@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import CancelledError
+from itertools import count
 
 import pytest
 
@@ -102,6 +104,7 @@ def test_those_who_wait_share_an_error_but_not_an_interruption():
         assert said == [expected]
 
 
+@pytest.mark.slow
 def test_processes_share_a_file(path):
     code = """
 import sys
@@ -150,6 +153,27 @@ def test_damage_inside_is_named(path):
     path.write_bytes(data)
     with pytest.raises(HclfError, match=r"(damaged|cannot be used).*remove it"):
         AnswerCache(path).fetch("7", lambda: {"content": "A"})
+
+
+def test_a_damaged_answer_is_named(path):
+    cache = AnswerCache(path)
+    cache.fetch("k", lambda: {"codes": ["A"]})
+    cache._connection().execute("UPDATE answers SET value = '{'")
+    with pytest.raises(HclfError, match=r"is damaged .*remove it"):
+        cache.fetch("k", never)
+
+
+def test_who_is_stopped_does_not_stop_those_who_wait(path):
+    cache, number = AnswerCache(path), count()
+
+    def ask():
+        if next(number) == 0:
+            raise CancelledError
+        return {"codes": ["A"]}
+
+    with pytest.raises(CancelledError):
+        cache.fetch("k", ask)
+    assert cache.fetch("k", ask) == ({"codes": ["A"]}, False)
 
 
 def test_other_databases_are_left_alone(path):

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -166,6 +167,17 @@ def test_odd_log_probabilities_do_no_harm():
     likely, exclusive, _ = ask_one(lambda request: reply)
     assert exclusive
     assert likely == near(B=1.0)
+
+
+def test_numbers_beyond_all_measure_do_no_harm():
+    reply = logprobs(("B", {"B": 0.5, "A": 0.25}))
+    (entry,) = reply["choices"][0]["logprobs"]["content"]
+    entry["top_logprobs"] += [{"token": "C", "logprob": number} for number in (10**400, -(10**400), True)]
+    reply["usage"] = {"prompt_tokens": 10**400, "completion_tokens": -5}
+    likely, _, engine = ask_one(lambda request: reply)
+    assert likely["B"] > likely["A"] > 0
+    assert 0 <= engine.usage.tokens_in < 100
+    assert 0 <= engine.usage.tokens_out < 100
 
 
 @pytest.mark.parametrize("content", ["B", '{"codes": ["B"]}'])
@@ -406,7 +418,6 @@ def test_a_reply_that_drips_is_given_up():
 @pytest.mark.parametrize("as_date", [False, True])
 def test_retry_after_is_honoured_and_capped(monkeypatch, as_date):
     slept = []
-    monkeypatch.setattr(transport.time, "sleep", slept.append)
     after = [email.utils.formatdate(time.time() + s, usegmt=True) if as_date else str(s) for s in (20, 9_999_999)]
     busy = [error(429, "busy", headers={"Retry-After": value}) for value in after]
     answer = in_turn(*busy, error(429, "busy", headers={"Retry-After": "soon"}), "A")
@@ -418,7 +429,9 @@ def test_retry_after_is_honoured_and_capped(monkeypatch, as_date):
             return 200, {}, json.dumps(chat(reply)).encode()
         return reply.status, reply.headers, json.dumps(reply.body).encode()
 
+    pause = engine._transport._pause
     monkeypatch.setattr(engine._transport, "_exchange", exchange)
+    monkeypatch.setattr(engine._transport, "_pause", lambda *args: slept.append(pause(*args)) or 0.0)
     engine.ask([prompt()])
     assert slept[0] == pytest.approx(20, abs=2)
     assert slept[1] == transport.LONGEST_PAUSE
@@ -487,6 +500,20 @@ def test_neither_key_nor_document_is_shown(monkeypatch):
         assert "Incorrect key" in text
         assert not any(word in text for word in (KEY, "abcd", "Example", "1950", "hypertension", "\n", "\x1b"))
         assert len(text) < 400
+
+
+def test_a_key_or_a_document_is_found_wherever_it_stands(monkeypatch):
+    key = "abcdefghijklmnopqrstuvwxyz" * 4  # like no key that is known
+    monkeypatch.setenv("HCLF_API_KEY", key)
+    document = "Наталья Примерова, 1950 года рождения, подагра. " * 20
+    for length in range(0, 2_500, 100):
+        said = f"bad {'y ' * (length // 2)}{json.dumps(document)[:length]} {document} {key} {key}"
+        with (
+            PromptServer(lambda request, said=said: error(401, said)) as server,
+            pytest.raises(HclfError) as caught,
+        ):
+            engine_of(server).ask([prompt(document)])
+        assert not any(word in str(caught.value) for word in (key[:8], "Пример", "\\u04", "рожд"))
 
 
 def test_the_key_is_read_for_each_request_and_kept_nowhere(monkeypatch, tmp_path):
@@ -570,6 +597,7 @@ def test_the_environment_names_another_server(monkeypatch):
         {"max_tokens": 0},
         {"temperature": -1},
         {"price": (1, -1)},
+        {"price": (1,)},
         {"answers": "votes"},
         {"answers": "votes", "samples": 3, "temperature": 0},
     ],
@@ -662,6 +690,17 @@ def test_no_document_is_in_the_cache(tmp_path):
     assert not any(b"Example" in file.read_bytes() for file in tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("kind", [chat, logprobs])
+def test_what_a_model_repeats_is_not_in_the_cache(tmp_path, kind):
+    with PromptServer(lambda request: kind("Mrs Example has gout. Answer: A")) as server:
+        engine = engine_of(server, cache=tmp_path / "c.sqlite")
+        assert engine.ask([prompt()])[0].probabilities[0] == 1
+    with contextlib.closing(sqlite3.connect(tmp_path / "c.sqlite")) as database:
+        ((value,),) = database.execute("SELECT value FROM answers")
+    assert json.loads(value)["codes"] == ["A"]
+    assert not any(b"Example" in file.read_bytes() for file in tmp_path.iterdir())
+
+
 RUN = """
 import sys
 from hclf.scorers.prompt.base import Prompt
@@ -708,6 +747,7 @@ def test_a_run_that_was_stopped_goes_on_without_paying_twice(tmp_path, how):
         assert sorted(paid) == sorted(f"document {i}" for i in range(20))
 
 
+@pytest.mark.slow
 def test_processes_share_what_was_answered(tmp_path):
     with PromptServer("A") as server:
         command = [sys.executable, "-c", RUN, server.base_url, str(tmp_path / "c.sqlite")]
@@ -725,6 +765,28 @@ def test_after_an_error_nothing_more_is_asked_and_the_rest_is_kept(tmp_path):
             engine_of(server, cache=tmp_path / "c.sqlite", concurrency=1).ask(prompts(20))
         assert len(server.paid) == 5
         assert len(AnswerCache(tmp_path / "c.sqlite")) == 5
+
+
+def test_after_an_error_retries_and_votes_end_too():
+    refused = threading.Event()
+
+    def answer(request):
+        if user(request) == "document 1":  # is tried again, for ever
+            return error(503, "busy") if "document 2" in map(user, server.requests) else "A"
+        if user(request) == "document 2":
+            refused.set()
+            return error(404, "gone")
+        return "A"
+
+    with PromptServer(answer) as server:
+        engine = engine_of(server, concurrency=2, retries=10_000, answers="votes", samples=50, backoff=0.01)
+        with pytest.raises(HclfError, match="404"):
+            engine.ask(prompts(3))
+        assert refused.is_set()
+        time.sleep(0.1)  # what is under way ends
+        asked = len(server.requests)
+        time.sleep(0.2)
+        assert len(server.requests) == asked
 
 
 def test_answers_are_plain_numbers():

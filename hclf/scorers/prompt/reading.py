@@ -45,6 +45,7 @@ NONE = re.compile(
     r"|no (?:such )?(?:options?|codes?|answers?|labels?|match(?:es)?|categor(?:y|ies)))\b",
     re.I,
 )
+DEEPEST = 20  # JSON inside JSON that is read
 OPENINGS = 50  # brackets of a text that are tried as the beginning of JSON
 
 
@@ -178,20 +179,22 @@ def _json_values(text: str) -> Iterator[tuple[Any, int, int]]:
         yield value, opening, at
 
 
-def _words(value: Any, known: Codes, *, listed: bool) -> Iterator[str]:
+def _words(value: Any, known: Codes, *, listed: bool, depth: int = 0) -> Iterator[str]:
     """Yield what of a JSON value looks like a code; "" for none. `listed`: it stands where codes are expected."""
+    if depth > DEEPEST:
+        return
     if isinstance(value, dict):
         named = {key: item for key, item in value.items() if KEYS.fullmatch(key)}
         for key, item in (named or value).items():
             if item is True and known[key]:
                 yield key
             else:
-                yield from _words(item, known, listed=bool(named))
+                yield from _words(item, known, listed=bool(named), depth=depth + 1)
     elif isinstance(value, list):
         if not value and listed:
             yield ""
         for item in value:
-            yield from _words(item, known, listed=listed)
+            yield from _words(item, known, listed=listed, depth=depth + 1)
     elif isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         yield from _words_of(str(value), known, listed=listed)
 

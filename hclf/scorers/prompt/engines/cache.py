@@ -1,7 +1,7 @@
 """What a server answered, on disk: asking again costs nothing, and a run that was killed goes on where it was.
 
-One SQLite file. Its keys are hashes of all that an answer depends on, its values what the model wrote, so that no
-document can be read in it beyond what the model repeated. Each answer is committed at once: whatever ends the
+One SQLite file. Its keys are hashes of all that an answer depends on, its values codes and numbers: neither
+documents nor what a model wrote about them can be read in it. Each answer is committed at once: whatever ends the
 process, what was paid for is there. Several threads and processes may use the file together.
 """
 
@@ -49,8 +49,8 @@ class AnswerCache:
     """Answers by key.
 
     >>> cache = AnswerCache(None)
-    >>> cache.fetch("k", lambda: {"content": "A"})
-    ({'content': 'A'}, False)
+    >>> cache.fetch("k", lambda: {"codes": ["A"]})
+    ({'codes': ['A']}, False)
     """
 
     def __init__(self, path: str | Path | None) -> None:
@@ -78,6 +78,7 @@ class AnswerCache:
 
         Raises:
             HclfError: from `ask`, or the file is damaged.
+            CancelledError: from `ask`; those who wait then ask themselves.
         """
         while True:
             with self._lock:
@@ -90,6 +91,8 @@ class AnswerCache:
         try:
             value, cached = self._fetch(key, ask)
             mine.set_result(value)
+        except CancelledError:
+            raise
         except Exception as error:
             mine.set_exception(error)
             raise
@@ -102,12 +105,18 @@ class AnswerCache:
     def _fetch(self, key: str, ask: Callable[[], Value]) -> tuple[Value, bool]:
         rows = self._run("SELECT value FROM answers WHERE key = ?", (key,))
         if rows:
-            value: Value = json.loads(rows[0][0])
-            return value, True
+            return self._value(rows[0][0]), True
         value = ask()
         text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
         self._run("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, text))
         return value, False
+
+    def _value(self, text: str) -> Value:
+        try:
+            value: Value = json.loads(text)
+        except ValueError as error:
+            raise self._unusable(f"is damaged ({error})") from None
+        return value
 
     def close(self) -> None:
         """Close the file. What is asked afterwards opens it again."""
@@ -154,7 +163,7 @@ class AnswerCache:
         path = self.path or Path()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # what models wrote is nobody else's business
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # what was asked is nobody else's business
             database = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
             self._prepare(database)
         except OSError as error:

@@ -4,8 +4,8 @@ Probabilities come from log-probabilities where the server gives them, else from
 
 What a server does not know (a JSON schema, log-probabilities, a seed, …) it refuses once; the engine then leaves it
 out and remembers. Answers are kept under what was *meant* to be asked, so that a run that is repeated finds them
-without a server. Requests before the first reply go one at a time: a wrong address or key costs one request, not
-one a thread.
+without a server. Until the first reply prompts are asked one after the other: a wrong address or key costs one
+request, not one a thread.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from hclf.scorers.base import Progress, silent
 from hclf.scorers.prompt.base import Answer, Prompt, Usage
 from hclf.scorers.prompt.engines import tokens as token_probabilities
 from hclf.scorers.prompt.engines.cache import AnswerCache, Value, default_path, key_of
-from hclf.scorers.prompt.engines.tokens import Token
 from hclf.scorers.prompt.engines.transport import RefusedError, Transport, check_base_url
-from hclf.scorers.prompt.reading import Reading, read_codes, visible
+from hclf.scorers.prompt.reading import read_codes
 
 Answers = Literal["auto", "logprobs", "votes", "text"]
 TOP = 20  # alternatives of each token: the most that OpenAI and vLLM give
 FEWER = 5  # what more servers give
 VOTING = 1.0  # temperature of votes: there the share of a code is its probability under the model
 CHARACTERS = 4  # of a token, about
+READING = 1  # to be raised when answers are read in another way: what is kept of them is what was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ class ServerEngine:
         retries: int = 5,
         concurrency: int = 8,
         max_tokens: int = 256,
-        cache: str | Path | Literal[False] | None = None,
-        price: tuple[float, float] | None = None,
+        cache: str | Path | bool | None = None,
+        price: Sequence[float] | None = None,
         seed: int = 0,
         backoff: float = 0.5,
     ) -> None:
@@ -107,7 +107,7 @@ class ServerEngine:
             retries: how often a request is repeated after a failure that may pass, at least 0.
             concurrency: requests at once, over all threads that use the engine, at least 1.
             max_tokens: longest answer, at least 1; models that think before they answer need thousands.
-            cache: file of answers; None: the usual one; False: none.
+            cache: file of answers; None or True: the usual one; False: none.
             price: of a million tokens (read, written), each at least 0, for `cost`; in any currency.
             seed: of the server's sampling; sample i is asked for with seed + i.
             backoff: seconds of the first pause before a retry, doubled each time, at least 0.
@@ -131,10 +131,9 @@ class ServerEngine:
             backoff=backoff,
             usage=self.usage,
         )
-        self._cache = AnswerCache(default_path() if cache is None else cache or None)
+        self._cache = AnswerCache(default_path() if cache is None or cache is True else cache or None)
         self._accepted = Accepted()
         self._no_logprobs = False  # whether a reply came without, although they were asked for
-        self._first = threading.Lock()
 
     def _check(self, timeout: float, retries: int, backoff: float) -> None:
         if self.answers not in get_args(Answers):
@@ -152,6 +151,8 @@ class ServerEngine:
                 raise UsageError(f"{name} is at least {least}, not {value}")
         if not 0 < timeout < math.inf:
             raise UsageError(f"timeout is a number of seconds above 0, not {timeout}")
+        if self.price is not None and len(self.price) != 2:
+            raise UsageError(f"price is two numbers, for what is read and what is written, not {len(self.price)}")
         if self.answers == "votes" and (self.samples == 1 or self.temperature == 0):
             raise UsageError("votes need several samples (such as 5) and a temperature above 0")
 
@@ -183,100 +184,80 @@ class ServerEngine:
 
     def _in_order(self, prompts: Sequence[Prompt]) -> Generator[Answer, None, None]:
         """Yield the answers: until the server has replied for the first time, one after the other."""
-        alone = 0
-        while alone < len(prompts) and not (self._transport.reached and len(prompts) > 1):
-            yield self._answer(prompts[alone])
-            alone += 1
-        yield from self._in_threads(prompts[alone:])
+        stop, alone = threading.Event(), 0
+        try:
+            while alone < len(prompts) and not (self._transport.reached and len(prompts) > 1):
+                yield self._answer(prompts[alone], stop)
+                alone += 1
+            yield from self._in_threads(prompts[alone:], stop)
+        finally:
+            stop.set()
 
-    def _in_threads(self, prompts: Sequence[Prompt]) -> Generator[Answer, None, None]:
+    def _in_threads(self, prompts: Sequence[Prompt], stop: threading.Event) -> Generator[Answer, None, None]:
         """Yield the answers of several at once.
 
         The threads are daemons, unlike those of a pool: after Ctrl-C nothing waits for replies under way.
         """
-        stop = threading.Event()
-        todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-        done: list[queue.SimpleQueue[Answer | Exception]] = [queue.SimpleQueue() for _ in prompts]
-        for number in range(len(prompts)):
-            todo.put(number)
+        todo, lock = iter(enumerate(prompts)), threading.Lock()
+        done: queue.SimpleQueue[tuple[int, Answer | Exception]] = queue.SimpleQueue()
 
         def work() -> None:
             while not stop.is_set():
-                try:
-                    number = todo.get_nowait()
-                except queue.Empty:
+                with lock:
+                    number, prompt = next(todo, (-1, None))
+                if prompt is None:
                     return
                 try:
-                    done[number].put(self._answer(prompts[number]))
-                except Exception as error:  # is raised where its answer is waited for
-                    done[number].put(error)
+                    done.put((number, self._answer(prompt, stop)))
+                except Exception as error:  # is raised where answers are waited for
+                    done.put((number, error))
                     stop.set()
 
         for _ in range(min(self.concurrency, len(prompts))):
             threading.Thread(target=work, name="hclf-ask", daemon=True).start()
-        try:
-            for result in done:
-                answer = result.get()
+        early: dict[int, Answer] = {}
+        for wanted in range(len(prompts)):
+            while wanted not in early:
+                number, answer = done.get()
                 if isinstance(answer, Exception):
                     raise answer
-                yield answer
-        finally:
-            stop.set()
+                early[number] = answer
+            yield early.pop(wanted)
 
     # -- one prompt --------------------------------------------------------------------------------------------
 
-    def _answer(self, prompt: Prompt) -> Answer:
-        """Answer a prompt; until the first reply, only one caller's at a time."""
-        if not self._transport.reached:
-            with self._first:
-                if not self._transport.reached:
-                    return self._answer_now(prompt)
-        return self._answer_now(prompt)
-
-    def _answer_now(self, prompt: Prompt) -> Answer:
+    def _answer(self, prompt: Prompt, stop: threading.Event) -> Answer:
         if self.answers == "logprobs" or (self.answers == "auto" and not (self._no_logprobs and self.samples > 1)):
-            value = self._sample(prompt, 0, logprobs=True)
-            if value["tokens"] is None and value["content"]:
-                self._no_logprobs = True
-                self._check_not_needed()
-            if value["tokens"] is not None or self.samples == 1 or self.answers == "logprobs":
+            value = self._sample(prompt, stop, logprobs=True)
+            self._no_logprobs |= bool(value["codes"]) and not value["logprobs"]
+            if value["logprobs"] or self.samples == 1 or self.answers == "logprobs":
                 return self._weigh(prompt, value)
         samples = 1 if self.answers == "text" else self.samples
-        values = [self._sample(prompt, number, logprobs=False) for number in range(samples)]
-        return _shares(prompt, [self._read(prompt, value) for value in values])
-
-    def _check_not_needed(self) -> None:
-        if self.answers == "logprobs":
-            host = self._transport.host
-            raise HclfError(f"the server at {host} gives no log-probabilities: use answers 'votes' or 'text'")
+        values = [self._sample(prompt, stop, number, logprobs=False) for number in range(samples)]
+        return self._count(prompt, values)
 
     def _weigh(self, prompt: Prompt, value: Value) -> Answer:
-        """Return what the log-probabilities of a reply say, else its text.
+        """Return what the log-probabilities of a reply say, else its text."""
+        if value["likely"] is None:
+            return self._count(prompt, [value])
+        self.usage.add(invented=value["invented"])
+        return Answer(np.array(value["likely"], dtype=np.float64), value["exclusive"])
 
-        An answer that is one code and nothing else was a choice among all codes: their probabilities there,
-        normalised, are exclusive. In a list each code stands for itself.
-        """
-        reading = self._read(prompt, value)
-        tokens = [Token(*token) for token in value["tokens"] or ()]
-        likely = token_probabilities.probabilities(tokens, value["content"], reading, prompt.codes)
-        if likely is None:
-            return _shares(prompt, [reading])
-        probabilities = np.array([likely[code] for code in prompt.codes])
-        exclusive = token_probabilities.is_one_code(value["content"]) and probabilities.sum() > 0
-        return Answer(probabilities / probabilities.sum() if exclusive else probabilities, bool(exclusive))
-
-    def _read(self, prompt: Prompt, value: Value) -> Reading:
-        reading = read_codes(value["content"], prompt.codes)
-        self.usage.add(unreadable=not reading.readable, invented=reading.invented)
-        return reading
+    def _count(self, prompt: Prompt, values: Sequence[Value]) -> Answer:
+        """Return the share of the replies that hold each code; what could not be read holds none of them."""
+        for value in values:
+            self.usage.add(unreadable=not value["codes"], invented=value["invented"])
+        held = [[code in value["codes"] for code in prompt.codes] for value in values]
+        return Answer(np.mean(np.array(held, dtype=np.float64), axis=0), exclusive=False)
 
     # -- one request -------------------------------------------------------------------------------------------
 
-    def _sample(self, prompt: Prompt, sample: int, *, logprobs: bool) -> Value:
-        """Return an answer from the cache or the server: its text, and its tokens if they came with probabilities."""
+    def _sample(self, prompt: Prompt, stop: threading.Event, sample: int = 0, *, logprobs: bool) -> Value:
+        """Return what was read in an answer, from the cache or the server; see `_value`."""
         meant = self._meant(prompt, sample, logprobs=logprobs)
-        key = key_of(server=self.base_url.partition("://")[2], codes=prompt.codes, sample=sample, **meant)
-        value, cached = self._cache.fetch(key, lambda: self._request(prompt, meant))
+        server = self.base_url.partition("://")[2]
+        key = key_of(server=server, codes=prompt.codes, sample=sample, reading=READING, **meant)
+        value, cached = self._cache.fetch(key, lambda: self._request(prompt, meant, stop))
         self.usage.add(cached=cached)
         return value
 
@@ -293,13 +274,13 @@ class ServerEngine:
             "logprobs": logprobs,
         }
 
-    def _request(self, prompt: Prompt, meant: dict[str, Any]) -> Value:
+    def _request(self, prompt: Prompt, meant: dict[str, Any], stop: threading.Event) -> Value:
         """Ask the server, and leave out what it objects to until it answers."""
         while True:
             accepted = self._accepted
             try:
-                reply = self._transport.chat(_payload(meant, prompt.codes, accepted), private=prompt.user)
-                return self._value(prompt, reply)
+                payload = _payload(meant, prompt.codes, accepted)
+                return self._value(prompt, self._transport.chat(payload, private=prompt.user, stop=stop))
             except RefusedError as refused:
                 less = accepted.without(refused.message)
                 if less is None:
@@ -309,21 +290,41 @@ class ServerEngine:
                 self.usage.add(retries=1)
 
     def _value(self, prompt: Prompt, reply: dict[str, Any]) -> Value:
-        """Return what of a reply is kept, and count it."""
+        """Count a reply and return what was read in it, which is all that is kept: none of its words.
+
+        codes, invented: as in a `Reading`.
+        logprobs: whether there were any.
+        likely: the probability of each code after them, or None.
+        exclusive: the answer is one code and nothing else. That was a choice among all codes, and their
+            probabilities are normalised; in a list each code stands for itself.
+        """
         choice = reply["choices"][0]
         message = choice.get("message")
         content = _text(message.get("content") if isinstance(message, dict) else choice.get("text"))
         used = reply.get("usage")
         used = used if isinstance(used, dict) else {}
-        read, written = used.get("prompt_tokens"), used.get("completion_tokens")
         self.usage.add(
             calls=1,
-            tokens_in=read if isinstance(read, int) else self.tokens(prompt),
-            tokens_out=written if isinstance(written, int) else math.ceil(len(content) / CHARACTERS),
+            tokens_in=_tokens(used.get("prompt_tokens"), self.tokens(prompt)),
+            tokens_out=_tokens(used.get("completion_tokens"), math.ceil(len(content) / CHARACTERS)),
         )
         logprobs = choice.get("logprobs")
         entries = logprobs.get("content") if isinstance(logprobs, dict) else None
-        return {"content": visible(content), "tokens": token_probabilities.compact(entries, content, prompt.codes)}
+        entries = entries if isinstance(entries, list) else []
+        if content and not entries and self.answers == "logprobs":
+            host = self._transport.host
+            raise HclfError(f"the server at {host} gives no log-probabilities: use answers 'votes' or 'text'")
+        reading = read_codes(content, prompt.codes)
+        found = token_probabilities.probabilities(entries, content, reading, prompt.codes)
+        likely = None if found is None else [found[code] for code in prompt.codes]
+        exclusive = likely is not None and token_probabilities.is_one_code(content) and sum(likely) > 0
+        return {
+            "codes": list(reading.chosen),
+            "invented": reading.invented,
+            "logprobs": bool(entries),
+            "likely": [p / sum(likely) for p in likely] if likely and exclusive else likely,
+            "exclusive": exclusive,
+        }
 
 
 def _payload(meant: dict[str, Any], codes: Sequence[str], accepted: Accepted) -> dict[str, Any]:
@@ -363,7 +364,6 @@ def _text(content: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _shares(prompt: Prompt, readings: Sequence[Reading]) -> Answer:
-    """Return the share of the readings that hold each code; what could not be read holds none of them."""
-    held = [[code in reading.chosen for code in prompt.codes] for reading in readings]
-    return Answer(np.mean(np.array(held, dtype=np.float64), axis=0), exclusive=False)
+def _tokens(said: Any, otherwise: int) -> int:
+    """Return a count of tokens as a server says it, if it can be one."""
+    return said if isinstance(said, int) and 0 <= said < 2**31 else otherwise

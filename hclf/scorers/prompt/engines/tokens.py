@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from hclf.scorers.prompt.reading import LONGEST, Reading, visible
+from hclf.scorers.prompt.reading import Reading, visible
 
 WORD = re.compile(r"[^\W_]+")
 SPACES = "Ġ▁"  # how vocabularies write a space, where a server passes them on as they are
@@ -27,74 +28,31 @@ ONLY_CODE = re.compile(r"[\W_]*[^\W_]+[\W_]*\Z")  # an answer that is one word, 
 
 
 class Token(NamedTuple):
-    """A token of an answer: its text, and the log-probability (at most 0) of what could have stood there.
-
-    The options hold only what could be part of a code, and the token itself.
-    """
+    """A token of an answer: its text, and the log-probability (at most 0) of what could have stood there."""
 
     text: str
     options: Mapping[str, float]
 
 
-def compact(entries: Any, content: str, codes: Sequence[str]) -> list[Token] | None:
-    """Return what is to be kept of the `logprobs.content` of a reply; None if it has none.
-
-    Args:
-        entries: as the server sent them; whatever is not as it should be is left out.
-        content: the reply's text. Tokens before it (thoughts) and after it (end marks) are left out; [] if the
-            tokens are not those of the text.
-        codes: the codes offered.
-    """
-    if not isinstance(entries, list) or not entries:
-        return None
-    tokens = [_token(entry, codes) for entry in entries if isinstance(entry, dict)]
-    while tokens and tokens[-1].text.startswith("<") and tokens[-1].text.endswith(">"):
-        tokens.pop()
-    text, answer = "".join(token.text for token in tokens), visible(content)
-    start = text.rfind(answer) if answer else -1
-    if start < 0:
-        return []
-    ends = accumulate(len(token.text) for token in tokens)
-    return [token for token, end in zip(tokens, ends, strict=True) if start < end <= start + 2 * LONGEST]
-
-
-def _token(entry: Mapping[str, Any], codes: Sequence[str]) -> Token:
-    text = str(entry.get("token") or "")
-    others = entry.get("top_logprobs")
-    options: dict[str, float] = {}
-    for option in [*(others if isinstance(others, list) else []), entry]:
-        if isinstance(option, dict) and _is_number(option.get("logprob")):
-            word = str(option.get("token") or "")
-            if _could_be_part(word, codes):
-                options.setdefault(word, round(min(0.0, float(option["logprob"])), 6))
-    return Token(text, options)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-def _could_be_part(text: str, codes: Sequence[str]) -> bool:
-    match = WORD.search(text.lstrip(SPACES))
-    return match is not None and any(match[0].lower() in code.lower() for code in codes)
-
-
 def probabilities(
-    tokens: Sequence[Token], content: str, reading: Reading, codes: Sequence[str]
+    entries: Sequence[Any], content: str, reading: Reading, codes: Sequence[str]
 ) -> dict[str, float] | None:
     """Return how likely each code is among the answers, each from 0 to 1; None if the tokens do not tell.
 
     Args:
-        tokens: of the answer, as `compact` keeps them.
-        content: the reply's text.
+        entries: the `logprobs.content` of a reply; whatever in it is not as it should be is left out.
+        content: the reply's text; there may be tokens before it (thoughts) and after it (end marks).
         reading: what the answer says, with places.
         codes: the codes offered; the last one stands for none.
     """
-    likely: dict[str, float] = dict.fromkeys(codes, 0.0)
+    tokens = [_token(entry) for entry in entries if isinstance(entry, dict)]
+    while tokens and tokens[-1].text.startswith("<") and tokens[-1].text.endswith(">"):
+        tokens.pop()
     start = "".join(token.text for token in tokens).rfind(visible(content))
     places = sorted((place, code) for place, code in zip(reading.places, reading.chosen, strict=True) if place >= 0)
     if not tokens or not places or start < 0:
         return None
+    likely: dict[str, float] = dict.fromkeys(codes, 0.0)
     for number, (place, code) in enumerate(places):
         index = _token_at(tokens, start + place)
         shares = _shares(tokens, index, codes)
@@ -104,6 +62,20 @@ def probabilities(
             if number == 0 or other != codes[-1]:
                 likely[other] = max(likely[other], min(1.0, share))
     return likely
+
+
+def _token(entry: Mapping[str, Any]) -> Token:
+    others = entry.get("top_logprobs")
+    options: dict[str, float] = {}
+    for option in [*(others if isinstance(others, list) else []), entry]:
+        if isinstance(option, dict) and _is_number(option.get("logprob")):
+            options.setdefault(str(option.get("token") or ""), min(0.0, float(option["logprob"])))
+    return Token(str(entry.get("token") or ""), options)
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is a number that a float can hold."""
+    return isinstance(value, (int, float)) and abs(value) < sys.float_info.max
 
 
 def is_one_code(text: str) -> bool:

@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,12 +32,13 @@ KEYS = ("HCLF_API_KEY", "OPENAI_API_KEY")
 PASSING = (408, 409, 425, 429)  # statuses that may pass, besides those from 500 on
 LONGEST_PAUSE = 60.0  # seconds, also when the server asks for more
 LARGEST = 32 << 20  # bytes of a reply
-SHORT = 200  # characters of a server's message that are shown
+LONG = 2_000  # characters of a server's message that are read
+SHORT = 200  # and shown
 SHARED = 12  # characters in a row that a message may have in common with the document
 
 
 class RefusedError(HclfError):
-    """The server does not take a request as it is (400 or 422); `message` is what it says, without the document."""
+    """The server does not take a request as it is (400 or 422); `message`: what it says, without what is private."""
 
     def __init__(self, text: str, message: str) -> None:
         self.message = message
@@ -99,14 +101,16 @@ class Transport:
             timeout=urllib3.Timeout(connect=min(timeout, 10.0), read=timeout),
         )
 
-    def chat(self, payload: Mapping[str, Any], *, private: str = "") -> dict[str, Any]:
+    def chat(self, payload: Mapping[str, Any], *, private: str, stop: threading.Event) -> dict[str, Any]:
         """Return the server's reply to a chat completion.
 
         Args:
             payload: the request.
             private: text that must not appear in an error.
+            stop: once it is set nothing more is sent.
 
         Raises:
+            CancelledError: it was stopped.
             RefusedError: the server does not take the request as it is.
             HclfError: another failure that will not pass, or one that did not after all tries.
         """
@@ -115,6 +119,8 @@ class Transport:
         while True:
             try:
                 with self._room:
+                    if stop.is_set():
+                        raise CancelledError
                     reply = self._once(body, private)
                 self.reached = True
                 return reply
@@ -122,7 +128,7 @@ class Transport:
                 failure = passing
             if attempt >= self._tries_after(failure):
                 raise HclfError(self._gave_up(failure, attempt + 1))
-            time.sleep(self._pause(failure, attempt))
+            stop.wait(self._pause(failure, attempt))
             attempt += 1
             self.usage.add(retries=1)
 
@@ -228,17 +234,19 @@ class Transport:
 
 
 def _said(message: str) -> str:
-    return f" ({message})" if message else ""
+    shown = message if len(message) <= SHORT else f"{message[: SHORT - 1]}…"
+    return f" ({shown})" if shown else ""
 
 
 def _message(data: bytes, key: str, private: str) -> str:
-    """Return the message of an error in one short line, without the key and without what is private."""
-    text = _one_line(_error_text(data))[: 4 * SHORT]
+    """Return the message of an error in one line, without the key and without what is private."""
+    text = _error_text(data)
     if key:
-        text = text.replace(key, "…")
+        text = text.replace(key, "…")  # before it could be cut in two
+    text = _one_line(text[: 2 * LONG])[:LONG]
     text = re.sub(r"\b(?:sk|pk|key|hf|gsk)[-_][\w*.-]{6,}", "…", text)  # servers repeat a wrong key, half masked
-    text = _without(text, _one_line(private))
-    return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
+    text = re.sub(r"(?:\\+u[0-9a-fA-F]{4})+", "…", text)  # a document repeated as JSON inside JSON
+    return _without(text, _one_line(private))
 
 
 def _error_text(data: bytes) -> str:
@@ -246,7 +254,7 @@ def _error_text(data: bytes) -> str:
     try:
         said = json.loads(data)
     except (ValueError, RecursionError):
-        return "" if data.lstrip()[:1] == b"<" else data[: 8 * SHORT].decode("utf-8", "replace")
+        return "" if data.lstrip()[:1] == b"<" else data.decode("utf-8", "replace")
     for name in ("error", "message", "detail"):
         if isinstance(said, dict) and said.get(name):
             param = said.get("param")
