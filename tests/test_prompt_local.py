@@ -149,7 +149,7 @@ def test_scores_are_those_of_a_full_pass(folder: Callable[[str], Path], name: st
 def test_no_prompt_depends_on_the_batch(folder: Callable[[str], Path], name: str) -> None:
     asked = prompts(SEVERAL_TOKENS)
     together = LocalEngine(str(folder(name)), device="cpu").log_probabilities(asked)
-    for batch_tokens in (1, 300, 700):
+    for batch_tokens in (1, 600):
         found = LocalEngine(str(folder(name)), device="cpu", batch_tokens=batch_tokens).log_probabilities(asked[::-1])
         for scores, same in zip(found[::-1], together, strict=True):
             np.testing.assert_allclose(scores, same, atol=1e-5)
