@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -86,8 +87,9 @@ class Codes:
 
     def _add(self, other: Any, codes: Sequence[str]) -> None:
         spelled = [other(code) for code in codes]
+        times = Counter(spelled)
         for word, code in zip(spelled, codes, strict=True):
-            if spelled.count(word) == 1:
+            if times[word] == 1:
                 self._written.setdefault(word, code)
 
     def __getitem__(self, word: str) -> str | None:

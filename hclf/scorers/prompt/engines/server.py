@@ -15,9 +15,10 @@ import os
 import queue
 import threading
 from collections.abc import Generator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -26,15 +27,18 @@ from hclf.scorers.base import Progress, silent
 from hclf.scorers.prompt.base import Answer, Prompt, Usage
 from hclf.scorers.prompt.engines import tokens as token_probabilities
 from hclf.scorers.prompt.engines.cache import AnswerCache, Value, default_path, key_of
-from hclf.scorers.prompt.engines.transport import RefusedError, Transport, check_base_url
+from hclf.scorers.prompt.engines.transport import RefusedError, Transport, UnwantedError, check_base_url
 from hclf.scorers.prompt.reading import read_codes
 
+Item = TypeVar("Item")
 Answers = Literal["auto", "logprobs", "votes", "text"]
 TOP = 20  # alternatives of each token: the most that OpenAI and vLLM give
 FEWER = 5  # what more servers give
 VOTING = 1.0  # temperature of votes: there the share of a code is its probability under the model
 CHARACTERS = 4  # of a token, about
+WATCH = 0.1  # seconds between two looks at whether the program ends
 READING = 1  # to be raised when answers are read in another way: what is kept of them is what was read
+UNREADABLE: Value = {"codes": [], "invented": 0, "logprobs": False, "likely": None, "exclusive": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +174,8 @@ class ServerEngine:
     def ask(self, prompts: Sequence[Prompt], progress: Progress = silent) -> list[Answer]:
         """Return an answer to each prompt, in order.
 
-        A reply without a code (a refusal, nothing at all) is counted, and all its probabilities are 0, also that of
-        none: nothing is known.
+        A reply without a code (a refusal, nothing at all, a filter of contents) is counted, and all its
+        probabilities are 0, also that of none: nothing is known.
 
         Raises:
             HclfError: the server cannot be asked. What was answered before is in the cache, also after Ctrl-C.
@@ -183,22 +187,11 @@ class ServerEngine:
             work.close()  # whatever happened: nothing more is asked
 
     def _in_order(self, prompts: Sequence[Prompt]) -> Generator[Answer, None, None]:
-        """Yield the answers: until the server has replied for the first time, one after the other."""
-        stop, alone = threading.Event(), 0
-        try:
-            while alone < len(prompts) and not (self._transport.reached and len(prompts) > 1):
-                yield self._answer(prompts[alone], stop)
-                alone += 1
-            yield from self._in_threads(prompts[alone:], stop)
-        finally:
-            stop.set()
+        """Yield the answers: one thread asks until the server has replied for the first time, then several do.
 
-    def _in_threads(self, prompts: Sequence[Prompt], stop: threading.Event) -> Generator[Answer, None, None]:
-        """Yield the answers of several at once.
-
-        The threads are daemons, unlike those of a pool: after Ctrl-C nothing waits for replies under way.
+        They are daemons, unlike those of a pool: after Ctrl-C nothing waits for replies under way.
         """
-        todo, lock = iter(enumerate(prompts)), threading.Lock()
+        todo, lock, stop = iter(enumerate(prompts)), threading.Lock(), threading.Event()
         done: queue.SimpleQueue[tuple[int, Answer | Exception]] = queue.SimpleQueue()
 
         def work() -> None:
@@ -213,16 +206,21 @@ class ServerEngine:
                     done.put((number, error))
                     stop.set()
 
-        for _ in range(min(self.concurrency, len(prompts))):
-            threading.Thread(target=work, name="hclf-ask", daemon=True).start()
         early: dict[int, Answer] = {}
-        for wanted in range(len(prompts)):
-            while wanted not in early:
-                number, answer = done.get()
-                if isinstance(answer, Exception):
-                    raise answer
-                early[number] = answer
-            yield early.pop(wanted)
+        threads = 0
+        try:
+            for wanted in range(len(prompts)):
+                while wanted not in early:
+                    for _ in range(threads, min(self.concurrency, len(prompts)) if self._transport.reached else 1):
+                        threading.Thread(target=work, name="hclf-ask", daemon=True).start()
+                        threads += 1
+                    number, answer = _next(done)
+                    if isinstance(answer, Exception):
+                        raise answer
+                    early[number] = answer
+                yield early.pop(wanted)
+        finally:
+            stop.set()
 
     # -- one prompt --------------------------------------------------------------------------------------------
 
@@ -257,7 +255,10 @@ class ServerEngine:
         meant = self._meant(prompt, sample, logprobs=logprobs)
         server = self.base_url.partition("://")[2]
         key = key_of(server=server, codes=prompt.codes, sample=sample, reading=READING, **meant)
-        value, cached = self._cache.fetch(key, lambda: self._request(prompt, meant, stop))
+        try:
+            value, cached = self._cache.fetch(key, lambda: self._request(prompt, meant, stop))
+        except UnwantedError:  # one document is no reason to end a run; nor is this an answer to be kept
+            return UNREADABLE
         self.usage.add(cached=cached)
         return value
 
@@ -325,6 +326,16 @@ class ServerEngine:
             "likely": [p / sum(likely) for p in likely] if likely and exclusive else likely,
             "exclusive": exclusive,
         }
+
+
+def _next(done: queue.SimpleQueue[Item]) -> Item:
+    """Return what comes next; nothing is waited for when the program ends, as after Ctrl-C in another thread."""
+    while True:
+        try:
+            return done.get(timeout=WATCH)
+        except queue.Empty:
+            if not threading.main_thread().is_alive():
+                raise CancelledError from None
 
 
 def _payload(meant: dict[str, Any], codes: Sequence[str], accepted: Accepted) -> dict[str, Any]:

@@ -34,6 +34,11 @@ LONGEST_PAUSE = 60.0  # seconds, also when the server asks for more
 LARGEST = 32 << 20  # bytes of a reply
 LONG = 2_000  # characters of a server's message that are read
 SHORT = 200  # and shown
+UNWANTED = re.compile(
+    r"content[ _-]?(?:filter|management|policy|policies)|usage policy|usage policies|moderation"
+    r"|(?:prompt|input|content|request)s?\b.{,40}\bflagged",
+    re.I,
+)
 SHARED = 12  # characters in a row that a message may have in common with the document
 
 
@@ -43,6 +48,10 @@ class RefusedError(HclfError):
     def __init__(self, text: str, message: str) -> None:
         self.message = message
         super().__init__(text)
+
+
+class UnwantedError(HclfError):
+    """The server's filter of contents does not let this document through; it will let through others."""
 
 
 class _PassingError(Exception):
@@ -112,6 +121,7 @@ class Transport:
         Raises:
             CancelledError: it was stopped.
             RefusedError: the server does not take the request as it is.
+            UnwantedError: it does not take this document.
             HclfError: another failure that will not pass, or one that did not after all tries.
         """
         body = json.dumps(payload, ensure_ascii=True).encode()
@@ -158,6 +168,8 @@ class Transport:
         if status in PASSING or status >= 500:
             raise _PassingError(f"status {status}{_said(message)}", pause=_retry_after(headers))
         text = f"the server at {self.host} answered {status}{_said(message)}: {self._next_step(status, headers)}"
+        if status in (400, 403, 422) and UNWANTED.search(message):
+            raise UnwantedError(text)
         raise RefusedError(text, message) if status in (400, 422) else HclfError(text)
 
     def _exchange(self, body: bytes, key: str) -> tuple[int, Mapping[str, str], bytes]:
