@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from hclf.errors import HclfError, UsageError, did_you_mean, suggest
+from hclf.errors import HclfError, MissingExtraError, UsageError, did_you_mean, suggest
 from hclf.scorers.base import Progress, silent
-from hclf.scorers.neural.loading import located
-from hclf.scorers.neural.network import choose_device, memory_advice
 from hclf.scorers.prompt.base import Answer, Prompt, Usage
-from hclf.scorers.prompt.engines.local_model import (
-    LanguageModel,
-    check_quantising,
-    load_tokenizer,
-    shared_model,
-)
-from hclf.scorers.prompt.engines.local_scores import log_probabilities
-from hclf.scorers.prompt.engines.local_tokens import PromptTokenizer, Question
+
+try:
+    from hclf.scorers.neural.loading import located
+    from hclf.scorers.neural.network import choose_device, memory_advice
+    from hclf.scorers.prompt.engines.local_model import LanguageModel, check_quantising, load_tokenizer, shared_model
+    from hclf.scorers.prompt.engines.local_scores import log_probabilities
+    from hclf.scorers.prompt.engines.local_tokens import PromptTokenizer, Question
+except ModuleNotFoundError as error:
+    if str(error.name).startswith("hclf"):
+        raise
+    raise MissingExtraError("scorer 'prompt' with a model on this machine", "neural") from error
 
 Precision: TypeAlias = Literal["auto", "bf16", "fp32"]
 Quantize: TypeAlias = Literal["8bit", "4bit"]
