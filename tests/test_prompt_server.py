@@ -486,6 +486,30 @@ def test_a_forgotten_v1_is_guessed():
         ServerEngine("m", server.base_url.removesuffix("/v1"), cache=False).ask([prompt()])
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "The response was filtered due to the prompt triggering the content management policy."),
+        (400, "Invalid prompt: your prompt was flagged as potentially violating our usage policy."),
+        (403, "The model requires moderation and your input was flagged for violence."),
+    ],
+)
+def test_a_filter_of_contents_stops_one_document_and_not_the_run(tmp_path, status, said):
+    with PromptServer(lambda r: error(status, said) if user(r).endswith("1") else "A") as server:
+        engine = engine_of(server, cache=tmp_path / "c.sqlite")
+        answers = engine.ask(prompts(3))
+        assert [answer.probabilities[0] for answer in answers] == [1, 0, 1]
+        assert (engine.usage.unreadable, engine.usage.calls) == (1, 2)
+        assert len(AnswerCache(tmp_path / "c.sqlite")) == 2  # a filter may change its mind
+
+
+def test_an_account_that_was_flagged_ends_the_run():
+    with PromptServer(lambda request: error(403, "Your account was flagged.")) as server:
+        with pytest.raises(HclfError, match="403"):
+            engine_of(server).ask(prompts(3))
+        assert len(server.requests) == 1
+
+
 def test_neither_key_nor_document_is_shown(monkeypatch):
     monkeypatch.setenv("HCLF_API_KEY", KEY)
     document = "Mrs Example, born 1950, has\nhypertension and gout."
