@@ -93,22 +93,26 @@ def test_nothing_of_ours_is_needed_besides_the_declared_dependencies(python, tmp
 def test_every_module_imports_there(python, tmp_path):
     code = (
         "import importlib, pkgutil, hclf\n"
+        "from hclf.errors import MissingExtraError\n"
         "for module in pkgutil.walk_packages(hclf.__path__, 'hclf.'):\n"
         "    try: importlib.import_module(module.name)\n"
-        "    except ModuleNotFoundError as error: print(module.name, error.name)"
+        "    except ModuleNotFoundError as error: print(module.name, error.name)\n"
+        "    except MissingExtraError as error: print(module.name, str(error).split('hclf')[-1])"
     )
     lacking = {tuple(line.split()) for line in _run(python, "-W", "error", "-c", code, cwd=tmp_path).splitlines()}
-    networks = {(module, name) for module, name in lacking if module.startswith("hclf.scorers.neural.")}
-    assert {name for _, name in networks} <= set(OF_NEURAL)  # an extra, as is SKOS
+    extras = ("hclf.scorers.neural.", "hclf.scorers.prompt.engines.")
+    networks = {(module, name) for module, name in lacking if module.startswith(extras)}
+    assert {name for _, name in networks} <= {*OF_NEURAL, "[neural]'", "[prompt]'"}  # as is SKOS
     assert lacking - networks == {(f"hclf.formats.skos.{part}", "rdflib") for part in ("concepts", "emit", "words")}
 
 
-def test_what_needs_an_extra_says_which_there(python, tmp_path):
+@pytest.mark.parametrize(("scorer", "more"), [("neural", []), ("prompt", ["--model", "m"])])
+def test_what_needs_an_extra_says_which_there(python, tmp_path, scorer, more):
     data = ROOT / "examples" / "products" / "train.jsonl"
-    command = ["train", "-t", "products", "-d", data, "--scorer", "neural", "-o", tmp_path / "model"]
+    command = ["train", "-t", "products", "-d", data, "--scorer", scorer, *more, "-o", tmp_path / "model"]
     done = subprocess.run([python.with_name("hclf"), *command], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
-    said = "hclf: scorer 'neural' needs an extra that is not installed: pip install 'hclf[neural]'"
+    said = f"hclf: scorer '{scorer}' needs an extra that is not installed: pip install 'hclf[{scorer}]'"
     assert done.stderr.splitlines()[-1] == said
 
 
