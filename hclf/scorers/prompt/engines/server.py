@@ -15,10 +15,9 @@ import os
 import queue
 import threading
 from collections.abc import Generator, Sequence
-from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -30,13 +29,11 @@ from hclf.scorers.prompt.engines.cache import AnswerCache, Value, default_path, 
 from hclf.scorers.prompt.engines.transport import RefusedError, Transport, UnwantedError, check_base_url
 from hclf.scorers.prompt.reading import read_codes
 
-Item = TypeVar("Item")
 Answers = Literal["auto", "logprobs", "votes", "text"]
 TOP = 20  # alternatives of each token: the most that OpenAI and vLLM give
 FEWER = 5  # what more servers give
 VOTING = 1.0  # temperature of votes: there the share of a code is its probability under the model
 CHARACTERS = 4  # of a token, about
-WATCH = 0.1  # seconds between two looks at whether the program ends
 READING = 1  # to be raised when answers are read in another way: what is kept of them is what was read
 UNREADABLE: Value = {"codes": [], "invented": 0, "logprobs": False, "likely": None, "exclusive": False}
 
@@ -214,7 +211,7 @@ class ServerEngine:
                     for _ in range(threads, min(self.concurrency, len(prompts)) if self._transport.reached else 1):
                         threading.Thread(target=work, name="hclf-ask", daemon=True).start()
                         threads += 1
-                    number, answer = _next(done)
+                    number, answer = done.get()
                     if isinstance(answer, Exception):
                         raise answer
                     early[number] = answer
@@ -326,16 +323,6 @@ class ServerEngine:
             "likely": [p / sum(likely) for p in likely] if likely and exclusive else likely,
             "exclusive": exclusive,
         }
-
-
-def _next(done: queue.SimpleQueue[Item]) -> Item:
-    """Return what comes next; nothing is waited for when the program ends, as after Ctrl-C in another thread."""
-    while True:
-        try:
-            return done.get(timeout=WATCH)
-        except queue.Empty:
-            if not threading.main_thread().is_alive():
-                raise CancelledError from None
 
 
 def _payload(meant: dict[str, Any], codes: Sequence[str], accepted: Accepted) -> dict[str, Any]:
