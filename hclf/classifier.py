@@ -38,7 +38,7 @@ from hclf.fusion import Calibration, Prior, sparse_scores
 from hclf.inputs import Inputs, Labels, as_inputs, as_labels, chunks, in_threads, length, without_words
 from hclf.labels import close, from_pairs, label_sets, most_specific, pairs, partial_depth
 from hclf.mentions import as_mentions, spans_of
-from hclf.model import Fusion, Head, Model, Scores, batch_size
+from hclf.model import Fusion, Head, Model, Scores, batch_size, batch_workers
 from hclf.operating import (
     DEFAULT,
     OperatingPoint,
@@ -625,7 +625,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             inputs = self._read(batch)
             return batch, inputs, model.score(inputs, slice(0, len(batch)))
 
-        return in_threads(score, chunks(documents, batch_size(self.taxonomy_, model.scorer)), self._workers)
+        batches = chunks(documents, batch_size(self.taxonomy_, model.scorer))
+        return in_threads(score, batches, batch_workers(model.scorer, self._workers))
 
     # -- explain ---------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from hclf.errors import UsageError
 from hclf.fusion import MIN_POSITIVES, Calibration, Sample, sample, sampling_rate, sparse_scores
 from hclf.inputs import Inputs, dense, in_threads, known, rows_of, take
 from hclf.labels import entries, pairs
-from hclf.model import Fusion, Head, Model, batch_slices, leading_channels
+from hclf.model import Fusion, Head, Model, batch_slices, batch_workers, leading_channels
 from hclf.scorers import Scorer
 from hclf.scorers.base import Candidates, Mentions, Progress, Scored, mentions_for, silent
 from hclf.scorers.together import Together, channel_parts
@@ -115,7 +115,9 @@ def hold_out(
 
     def heard() -> Iterable[Heard]:
         slices = list(batch_slices(taxonomy, len(rows), scorer))
-        return progress(in_threads(listen, slices, workers), "scoring held-out documents", len(slices))
+        return progress(
+            in_threads(listen, slices, batch_workers(scorer, workers)), "scoring held-out documents", len(slices)
+        )
 
     if not keep:
         return HeldOut(rows, model.head, heard)

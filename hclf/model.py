@@ -116,13 +116,18 @@ class Model:
     def batches(self, inputs: Inputs, workers: int = 1) -> Iterator[Scores]:
         """Score documents batch by batch, in threads but in order: the one loop that everything runs on."""
         slices = batch_slices(self.head.taxonomy, length(inputs), self.scorer)
-        return in_threads(lambda rows: self.score(inputs[rows], rows), slices, workers)
+        return in_threads(lambda rows: self.score(inputs[rows], rows), slices, batch_workers(self.scorer, workers))
 
 
 def batch_size(taxonomy: Taxonomy, scorer: Scorer) -> int:
     """Return how many documents are scored at once."""
     most = getattr(scorer, "batch_documents", MOST_DOCUMENTS)
     return max(1, min(most, BATCH_NUMBERS // max(len(taxonomy), 1)))
+
+
+def batch_workers(scorer: Scorer, workers: int) -> int:
+    """Return how many batches are scored at once."""
+    return 1 if getattr(scorer, "own_threads", False) else workers
 
 
 def batch_slices(taxonomy: Taxonomy, n: int, scorer: Scorer) -> Iterator[slice]:

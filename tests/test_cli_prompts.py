@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 from conftest import Sample
 from prompt_oracle import Oracle
-from test_cli import fails, ok
+from prompt_server import PromptServer
+from test_cli import HCLF, fails, ok
 
+from hclf.classifier import HierarchicalClassifier
 from hclf.data import read_documents
 from hclf.scorers.prompt import scorer as scorer_module
 from hclf.scorers.prompt.wording import tidy
@@ -118,3 +123,30 @@ def test_flags_of_prompts_are_for_prompts(tmp_path: Path) -> None:
     )
     fails(2, "needs a model", "train", "-t", "products", "--scorer", "prompt", "-o", model)
     fails(2, r"only --scorer similarity or prompt does without", "train", "-t", "products", "-o", model)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_run_though_the_server_is_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the real engine
+    reached, end = threading.Event(), threading.Event()
+
+    def silent(request: object) -> str:
+        reached.set()
+        end.wait(60)
+        return "A"
+
+    with PromptServer(silent) as server:
+        options = {"model": "m", "base_url": server.base_url, "cache": False}
+        HierarchicalClassifier(taxonomy="products", scorer="prompt", scorer_options=options).fit([], []).save(
+            tmp_path / "model"
+        )
+        command = [HCLF, "predict", tmp_path / "model", TEST, "-o", tmp_path / "out.jsonl"]
+        program = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert reached.wait(60)
+        program.send_signal(signal.SIGINT)
+        said = program.communicate(timeout=30)[1]  # while nothing has been answered
+        end.set()
+    assert program.returncode == 130
+    assert f"documents are sent to {server.base_url}" in said
+    assert said.splitlines()[-1] == "hclf: interrupted"
+    assert not (tmp_path / "out.jsonl").exists()

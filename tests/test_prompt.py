@@ -314,8 +314,8 @@ def test_pages_that_answer_in_sets_stand_side_by_side() -> None:
 
 def test_documents_without_words_are_not_asked_about() -> None:
     oracle = Oracle(SHOP, {"x": ["2"]})
-    found = probabilities(ready(SHOP, oracle), ["", "x", " \n"])
-    assert (found[:, [0, 2]] < 1e-5).all()
+    found = probabilities(ready(SHOP, oracle), ["", "x", " \n", "\u200b\u202e\ufeff"])
+    assert (found[:, [0, 2, 3]] < 1e-5).all()
     assert oracle.usage.documents == 1
 
 

@@ -24,6 +24,7 @@ from hclf.scorers.prompt.base import Prompt
 from hclf.scorers.prompt.engines import transport
 from hclf.scorers.prompt.engines.cache import AnswerCache
 from hclf.scorers.prompt.engines.server import ServerEngine
+from hclf.scorers.prompt.engines.transport import api_key
 
 CODES = ("A", "B", "C", "N")
 KEY = "sk-secret-0123456789"
@@ -549,13 +550,21 @@ def test_the_key_is_read_for_each_request_and_kept_nowhere(monkeypatch, tmp_path
         engine.ask([prompt("two")])
         monkeypatch.setenv("HCLF_API_KEY", f" {KEY}\n")
         engine.ask([prompt("three")])
-        assert [headers.get("Authorization") for headers in server.headers] == [
-            None,
-            "Bearer sk-other",
-            f"Bearer {KEY}",
-        ]
+        # That of OpenAI is for OpenAI: the address may come from a saved model of someone else.
+        assert [headers.get("Authorization") for headers in server.headers] == [None, None, f"Bearer {KEY}"]
     assert KEY not in repr(vars(engine)) + repr(vars(engine._transport))
     assert not any(KEY.encode() in file.read_bytes() for file in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("host", "key"),
+    [("api.openai.com", "sk-other"), ("openai.com", "sk-other"), ("notopenai.com", ""), ("openai.com.evil.org", "")],
+)
+def test_the_key_of_openai_goes_to_openai_alone(monkeypatch, host, key):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
+    assert api_key(host) == key
+    monkeypatch.setenv("HCLF_API_KEY", KEY)
+    assert api_key(host) == KEY
 
 
 def test_a_key_that_cannot_be_sent_is_not_shown(monkeypatch):

@@ -11,7 +11,7 @@ import typer
 
 from hclf.cli import options as opt
 from hclf.cli.common import guard_output, note, print_json, progress, stdout
-from hclf.cli.prompts import print_prompts, say_usage
+from hclf.cli.prompts import print_prompts, say_usage, say_where
 from hclf.cli.records import field_names, read_answers, read_labelled, say_problems
 from hclf.errors import UsageError
 
@@ -93,6 +93,7 @@ def predict(
         print_prompts(loaded, reader)
         say_problems(problems)
         return
+    say_where(loaded)
     if auto_precision is not None and review is not None:
         asked: Any = {"guess": operating_point, "rules": rules, "as_of": as_of}
         triaged = progress(loaded.triage(reader, auto_precision, **asked), "predicting")
@@ -305,6 +306,7 @@ def _score_model(
 
     loaded = HierarchicalClassifier.load(model, taxonomy=taxonomy)
     flat = HierarchicalClassifier.load_baseline(model)
+    say_where(loaded)
     documents = read_labelled(data, loaded.taxonomy_, problems, fields=field_names(fields, loaded), **common)
     X, y = [d.fields for d in documents], [d.labels or () for d in documents]
     asked: dict[str, Any] = {"operating_point": wanted.operating_point, "intervals": wanted.intervals}

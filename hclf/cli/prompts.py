@@ -44,6 +44,13 @@ def print_prompts(model: HierarchicalClassifier, documents: Iterable[Document]) 
     )
 
 
+def say_where(model: HierarchicalClassifier) -> None:
+    """Say which server documents are sent to, if they are: a model from somewhere else may name any."""
+    scorer = _asking(model)
+    if scorer is not None and (url := getattr(scorer.engine, "base_url", "")):
+        note(f"documents are sent to {url}")
+
+
 def say_usage(model: HierarchicalClassifier) -> None:
     """Say what language models were asked, if any were."""
     scorer = _asking(model)

@@ -102,6 +102,8 @@ class Scorer(Protocol):
     - `learns_nothing = True`: it is trained already, so that all documents may calibrate it.
     - `most_held_out`: documents that may be held out, at most, because asking it about each costs time or money.
     - `batch_documents`: that are scored at once, at most, so that something is seen of slow ones.
+    - `own_threads = True`: it does several things at once by itself, so it is given one batch after another. What it
+      has under way ends with Ctrl-C; threads of ours would be waited for.
     - `report`: after fit, what happened in it, as plain values; `HierarchicalClassifier.report_["scorers"]`.
     - `evidence(inputs, rows, columns) -> list[list[Contribution]]`: for each (document, taxonomy column) pair what
       speaks for and against it.

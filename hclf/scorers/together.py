@@ -70,6 +70,7 @@ class Together:
         for limit in ("most_held_out", "batch_documents"):  # a part that is dear is dear in company, too
             if found := [getattr(part, limit) for part in self.parts.values() if hasattr(part, limit)]:
                 setattr(self, limit, min(found))
+        self.own_threads = any(getattr(part, "own_threads", False) for part in self.parts.values())
         self.floors = {
             f"{name}.{channel}": floor_of(part, channel)
             for name, part in self.parts.items()

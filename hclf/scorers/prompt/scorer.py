@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from hclf.errors import UsageError, did_you_mean, suggest
-from hclf.inputs import Inputs, length, without_words
+from hclf.inputs import Inputs, length
 from hclf.scorers.base import Progress, Scored, silent
 from hclf.scorers.packing import prefixed, unprefixed
 from hclf.scorers.prompt.base import Engine, Prompt
@@ -130,6 +130,7 @@ class PromptScorer:
     candidate_channels: ClassVar[tuple[str, ...]] = ()
     learns_without_documents: ClassVar[bool] = True
     batch_documents: ClassVar[int] = 64
+    own_threads: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -237,7 +238,7 @@ class PromptScorer:
         """
         if isinstance(inputs, csr_matrix):
             raise UsageError("the model reads texts; what came is a feature matrix")
-        said = np.flatnonzero(~without_words(inputs))
+        said = np.flatnonzero([bool(tidy(fields, 1)[0]) for fields in inputs])  # of others nothing can be seen
         found = self.descent.run(len(said), self._prompts([inputs[i] for i in said.tolist()]))
         self.engine.usage.add(documents=len(said), prompts=int(found.asked.sum()))
         out = np.full(

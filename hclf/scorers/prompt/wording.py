@@ -140,7 +140,7 @@ def tidy(fields: Mapping[str, str], most: int) -> tuple[str, bool]:
     >>> tidy({"title": "Oat\\u200bmilk", "brand": "Moo"}, 100)
     ('title: Oat milk\\nbrand: Moo', False)
     """
-    shown = {name: CONTROL.sub(" ", value).strip() for name, value in fields.items() if value.strip()}
+    shown = {name: seen for name, value in fields.items() if (seen := CONTROL.sub(" ", value).strip())}
     lines = [f"{CONTROL.sub(' ', name)}: {value}" for name, value in shown.items()]
     text = "\n".join(lines if len(shown) > 1 else shown.values())
     if len(text) <= most:

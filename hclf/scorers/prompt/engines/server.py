@@ -74,7 +74,8 @@ class Accepted:
 class ServerEngine:
     """Answers prompts by asking a server.
 
-    The key is read from the environment for each request: HCLF_API_KEY, else OPENAI_API_KEY, else none is sent.
+    The key is read from the environment for each request: HCLF_API_KEY, else OPENAI_API_KEY for a host of
+    OpenAI's, else none is sent.
     """
 
     def __init__(

@@ -28,7 +28,9 @@ try:
 except ImportError as error:
     raise MissingExtraError("scorer 'prompt' with a server", "prompt") from error
 
-KEYS = ("HCLF_API_KEY", "OPENAI_API_KEY")
+KEYS = {"HCLF_API_KEY": "", "OPENAI_API_KEY": "openai.com"}
+"""Variables that may hold a key, and whose hosts it is sent to; "": any. Saved models name servers: a model from
+somewhere else must not carry off a key that everyone has set."""
 PASSING = (408, 409, 425, 429)  # statuses that may pass, besides those from 500 on
 LONGEST_PAUSE = 60.0  # seconds, also when the server asks for more
 LARGEST = 32 << 20  # bytes of a reply
@@ -80,13 +82,14 @@ def check_base_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def api_key() -> str:
-    """Return the key from the environment, "" if there is none.
+def api_key(host: str) -> str:
+    """Return the key for a host from the environment, "" if there is none.
 
     Raises:
         UsageError: it could not be sent.
     """
-    name = next((name for name in KEYS if os.environ.get(name, "").strip()), "")
+    given = [name for name, own in KEYS.items() if f".{host}".endswith(f".{own}" if own else "")]
+    name = next((name for name in given if os.environ.get(name, "").strip()), "")
     key = os.environ.get(name, "").strip()
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise UsageError(f"{name} holds spaces or characters that no key has: copy it again")
@@ -160,7 +163,7 @@ class Transport:
     # -- one request -------------------------------------------------------------------------------------------
 
     def _once(self, body: bytes, private: str) -> dict[str, Any]:
-        key = api_key()
+        key = api_key(urlsplit(self.url).hostname or "")
         status, headers, data = self._exchange(body, key)
         if 200 <= status < 300:
             return self._chat_reply(data, key, private)
