@@ -23,7 +23,7 @@ from hclf.scorers.base import Progress, Scored, silent
 from hclf.scorers.packing import prefixed, unprefixed
 from hclf.scorers.prompt.base import Engine, Prompt
 from hclf.scorers.prompt.descent import Descent
-from hclf.scorers.prompt.engines import make_engine
+from hclf.scorers.prompt.engines import OF_A_SERVER, OF_THIS_MACHINE, make_engine
 from hclf.scorers.prompt.examples import Examples, whole_hash
 from hclf.scorers.prompt.outline import TOP, Outline, Page, Pager
 from hclf.scorers.prompt.wording import Wording, read_templates, tidy
@@ -34,24 +34,7 @@ Floats = NDArray[np.float32]
 MODES = ("levels", "single")
 MOST_OPTIONS = 999  # of a page
 LEAST = 1e-6  # probability; log-odds stay finite
-OF_THE_ENGINE = (
-    "model",
-    "base_url",
-    "device",
-    "precision",
-    "quantize",
-    "batch_tokens",
-    "answers",
-    "samples",
-    "temperature",
-    "timeout",
-    "retries",
-    "concurrency",
-    "max_tokens",
-    "cache",
-    "price",
-    "seed",
-)
+OF_THE_ENGINE = ("model", "base_url", *OF_THIS_MACHINE, *OF_A_SERVER, "seed")
 AT_LEAST = {"page_size": 1, "page_characters": 0, "max_characters": 20, "shots": 0, "open_at": 0, "most_open": 1}
 
 
