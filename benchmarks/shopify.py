@@ -6,8 +6,9 @@
 The set is `sets.shopify_google`: pairs that are not identical strings, a fifth as test by hash; hard are those whose
 target is not a prefix of the source path. Each method runs in a process of its own. Top-1 is, as in
 `peers_scoring.py`, the share of test pairs whose first ranked label is the right one, among leaves and labels of
-training pairs; without training pairs, among all nodes. hF is of each model's own label sets; the nearest neighbour
-answers with its first label.
+training pairs; without training pairs, among all nodes. That leaves some pairs out of reach: their target is a node
+above the leaves that no training pair has. So the last top-1 is among all nodes, whatever the method. hF is of each
+model's own label sets; the nearest neighbour answers with its first label.
 
 What the similarity scorer takes for granted was chosen on training pairs of this set, clinc150 and Instacart.
 """
@@ -22,11 +23,13 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sets import SEPARATOR, BenchmarkSet, shopify_google
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -42,6 +45,16 @@ METHODS = {
     "linear": "linear",
     "linear+similarity": "linear+similarity",
 }
+
+
+def is_right(bench: BenchmarkSet, first: Sequence[str]) -> NDArray[np.bool_]:
+    """Mark the test pairs whose target was ranked first."""
+    return np.array([own == record.labels[0] for own, record in zip(first, bench.test, strict=True)])
+
+
+def first_ranked(model: HierarchicalClassifier, texts: list[str], among: list[str] | None = None) -> list[str]:
+    """Return the node that is ranked first for each text, "" for none."""
+    return [own[0].id if own else "" for own in model.rank(texts, 1, among=among)]
 
 
 def nearest(bench: BenchmarkSet) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -63,6 +76,7 @@ def measure(method: str, encoder: str, threads: int) -> dict[str, float]:
     if method == "nearest":
         fitted = time.perf_counter()
         first, answers = nearest(bench)
+        of_all = first
     else:
         train = [] if method == "similarity" else bench.train
         options = {"similarity": {"encoder": encoder}} if "similarity" in method else {}
@@ -72,17 +86,17 @@ def measure(method: str, encoder: str, threads: int) -> dict[str, float]:
         seen = {label for record in train for label in record.labels} | {
             node for node, leaf in zip(taxonomy.nodes, taxonomy.is_leaf.tolist(), strict=True) if leaf or not train
         }
-        ranked = model.rank(texts, 1, among=sorted(seen))
-        first = [own[0].id if own else "" for own in ranked]
+        first, of_all = first_ranked(model, texts, sorted(seen)), first_ranked(model, texts)
         answers = model.predict(texts)
     answered = time.perf_counter()
     true = label_matrix(taxonomy, [record.labels for record in bench.test])
     predicted = label_matrix(taxonomy, answers)
-    right = np.array([own == record.labels[0] for own, record in zip(first, bench.test, strict=True)])
+    right, right_of_all, hard = is_right(bench, first), is_right(bench, of_all), bench.subsets["hard"]
     return {
         "hF": hierarchical_precision_recall_f1(true, predicted).f1,
         "top-1": float(right.mean()),
-        "top-1, hard": float(right[bench.subsets["hard"]].mean()),
+        "top-1, hard": float(right[hard].mean()),
+        "top-1, hard, all nodes": float(right_of_all[hard].mean()),
         "fit s": fitted - began,
         "rank and predict s": answered - fitted,
         "GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
@@ -102,11 +116,11 @@ def table(rows: dict[str, dict[str, float]], command: str) -> str:
         f"them hard (the target is no prefix of the source path); {len(bench.taxonomy):,} nodes. Top-1 is of each "
         "method's ranked labels, hF of its label sets. Seconds are of a machine that others use as well.",
         "",
-        "| method | hF | top-1 | top-1, hard | fit s | rank and predict s | GB |",
-        "|---|---|---|---|---|---|---|",
+        "| method | hF | top-1 | top-1, hard | … among all nodes | fit s | rank and predict s | GB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for method, row in rows.items():
-        quality = " | ".join(f"{row[name]:.3f}" for name in ("hF", "top-1", "top-1, hard"))
+        quality = " | ".join(f"{row[name]:.3f}" for name in ("hF", "top-1", "top-1, hard", "top-1, hard, all nodes"))
         cost = f"{row['fit s']:.1f} | {row['rank and predict s']:.1f} | {row['GB']:.2f}"
         lines.append(f"| {METHODS[method]} | {quality} | {cost} |")
     return "\n".join(lines) + "\n"
