@@ -161,6 +161,7 @@ class NeuralScorer:
     Attributes:
         columns: taxonomy columns with at least one training document.
         report: what happened in fit, as plain values.
+        findings: the best epoch, of how many, where fit looked for it and it holds for another fit too.
     """
 
     name: ClassVar[str] = "neural"
@@ -213,8 +214,19 @@ class NeuralScorer:
         _check(self.options)
         self.n_jobs, self.seed = n_jobs, seed
         self.report: dict[str, Any] = {}
+        self.findings: dict[str, Any] = {}
+        self._begins_with: Mapping[str, Any] = {}
+        self._kept = True
 
     # -- fit -------------------------------------------------------------------------------------------------
+
+    def begin_with(self, findings: Mapping[str, Any], *, kept: bool) -> None:
+        """Take over the best epoch that an earlier fit found; see `hclf.scorers.base.prepare`.
+
+        A fit that is not kept does without training anew: a tenth more documents would hardly change what its
+        scores say of held-out ones.
+        """
+        self._begins_with, self._kept = findings, kept
 
     def fit(
         self,
@@ -270,9 +282,13 @@ class NeuralScorer:
     def _train(self, task: Task, progress: Progress) -> None:
         """Build the network of a task and train it; train it again on all documents, if that is wanted."""
         options, encoder, device = self.options, task.encoder, task.device
-        train, valid = hold_out(task, options["validation"], self.seed)
-        again = self._retrains(encoder) and len(valid) > 0
+        lasting = self._retrains(encoder)  # whether the best epoch holds for other trainings
+        known = self._begins_with if lasting else {}
+        train, valid = hold_out(task, 0 if known else options["validation"], self.seed)
+        again = lasting and self._kept and len(valid) > 0
         recipe, self.built = settle(options, task, len(train))
+        if known:
+            recipe = replace(recipe, epochs=known["epochs"], last=known["best_epoch"])
         self.hierarchy = Hierarchy(task.taxonomy, self.columns)
         kind = KINDS[self.built["head"]]
         if kind.reads_exclusive:
@@ -291,6 +307,9 @@ class NeuralScorer:
             return learner, trainer.run(progress, resume=options["resume"])
 
         learner, end = learn(train, valid, recipe)
+        self.findings = dict(known)
+        if lasting and len(valid):
+            self.findings = {"epochs": recipe.epochs, "best_epoch": end.best_epoch, "validation_hf": end.best}
         if again:
             with reproducible(self.seed, device):  # begins as a first training does
                 learner, _ = learn(np.arange(length(task.inputs)), valid[:0], replace(recipe, last=end.best_epoch))
@@ -311,7 +330,7 @@ class NeuralScorer:
             "long_documents": prepared.long,
             "epochs": len(end.history),
             "best_epoch": end.best_epoch,
-            "validation_hf": end.best,
+            "validation_hf": known.get("validation_hf", end.best),
             "training_seconds": round(end.seconds, 2),
             "losses": [loss for loss, _ in end.history],
         }
