@@ -54,7 +54,7 @@ from hclf.persistence import BASELINE, Fitted, from_bundle, to_parts
 from hclf.ranking import Ranking
 from hclf.registry import load_taxonomy
 from hclf.scorers import Scorer, make_scorer
-from hclf.scorers.base import Progress, known_columns, mentions_for, silent
+from hclf.scorers.base import Progress, findings_of, known_columns, mentions_for, prepare, silent
 from hclf.scorers.together import reports_of
 from hclf.taxonomy import CoherenceMethod, Taxonomy
 from hclf.thresholds import Search, Thresholds, parse_goal
@@ -180,9 +180,12 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         folds = self._folds(training)
         dear = hasattr(self._new_scorer(), "most_held_out")
         several: dict[str, Any] = {"keep": dear or len(folds) > 1, "workers": self._workers, "progress": progress}
+        refit = self.refit or len(folds) > 1
         model, held_out = None, []
+        findings: dict[str, Any] = {}
         for train, test in folds:
-            model = self._fit_model(training.of(train), progress)
+            model = self._fit_model(training.of(train), progress, findings, kept=not refit)
+            findings = findings or findings_of(model.scorer)
             held_out.append(hold_out(model, training.inputs, test, **several))
         fusion, recall = learn_fusion(held_out, training, self._new_scorer(), self.seed)
         true, scores = held_out_scores(held_out, fusion, training)
@@ -191,9 +194,9 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         options = {} if self.flat else dict(self.decoder_options or {})
         point = new_point(DEFAULT, decoder, options, reason, self.closure)
         self.operating_points_ = {DEFAULT: self._tuned(point, true, scores)}
-        if self.refit or len(folds) > 1:
+        if refit:
             model = None  # so that there is room for another
-        model = model or self._fit_model(training, progress)
+        model = model or self._fit_model(training, progress, findings)
         prior = self._prior(model.scorer, training)
         self._model = replace(
             model,
@@ -331,9 +334,13 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             return default_decoder(self.taxonomy_, specific)
         return self.decoder, "as asked"
 
-    def _fit_model(self, training: Training, progress: Progress) -> Model:
-        """Return a model whose fusion is still to be learned."""
-        scorer = training.teach(self._new_scorer(), progress)
+    def _fit_model(
+        self, training: Training, progress: Progress, findings: Mapping[str, Any], *, kept: bool = True
+    ) -> Model:
+        """Return a model whose fusion is still to be learned; see `hclf.scorers.base.prepare`."""
+        scorer = self._new_scorer()
+        prepare(scorer, findings, kept=kept)
+        scorer = training.teach(scorer, progress)
         fusion = Fusion.default(scorer, self.taxonomy_.depth)
         coherence = None if self.flat else self.coherence
         return Model(scorer, Head(self.taxonomy_, self._prior(scorer, training), fusion, coherence))

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit
 from sklearn.tree import ExtraTreeRegressor
 
+from hclf.classifier import HierarchicalClassifier
 from hclf.errors import UsageError
 from hclf.labels import from_pairs, label_matrix, partial_depth
 from hclf.scorers import forest as module
@@ -197,11 +198,23 @@ def test_trees_see_no_more_documents_than_they_may() -> None:
     assert scorer.forest.leaves.dtype == np.uint8
 
 
+def test_a_classifier_looks_for_the_leaf_size_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    searches = []
+    monkeypatch.setattr(ForestScorer, "_best_leaf_size", lambda *about: searches.append(about) or 2)
+    X, y = blobs(n=60)
+    model = HierarchicalClassifier(taxonomy=TREE, scorer="forest", scorer_options={"n_trees": 5}, n_jobs=1)
+    model.fit(X, y)
+    assert (len(searches), model.scorer_.findings) == (1, {"leaf_size": 2})
+
+
 def test_leaves_are_larger_where_features_say_nothing() -> None:
     X, y = blobs(n=300)
     shuffled = [y[i] for i in np.random.default_rng(5).permutation(300)]
     assert fitted(X, y).leaf_size == 1
     assert fitted(X, shuffled).leaf_size == max(module.LEAF_SIZES)
+    scorer = ForestScorer(n_trees=5)
+    scorer.begin_with({"leaf_size": 3}, kept=True)
+    assert scorer.fit(X, label_matrix(TREE, y), taxonomy=TREE).findings == {"leaf_size": 3}
 
 
 def test_documents_that_say_nothing_of_a_node_are_no_negatives() -> None:

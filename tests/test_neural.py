@@ -245,6 +245,29 @@ def test_what_validated_is_learned_too_once_the_epoch_is_known() -> None:
         assert np.array_equal(again.score(probe).channels, whole.score(probe).channels)
 
 
+def test_an_epoch_once_found_is_not_searched_again() -> None:
+    """Training on all documents up to it is what the search itself would have ended with."""
+    problem = numbers(80)
+    whole = problem.fit(**QUICK)
+    first, second = NeuralScorer(**QUICK), NeuralScorer(**QUICK)
+    first.begin_with({}, kept=False)
+    first.fit(problem.inputs, problem.Y, taxonomy=problem.taxonomy)
+    assert first.report["training_documents"] == 72
+    second.begin_with(first.findings, kept=True)
+    second.fit(problem.inputs, problem.Y, taxonomy=problem.taxonomy)
+    assert (second.report["training_documents"], second.report["validation_documents"]) == (80, 0)
+    assert first.findings == second.findings == whole.findings
+    assert same(second, whole, problem.inputs)
+
+
+def test_an_epoch_that_does_not_last_is_searched_again(bert: str) -> None:
+    problem = texts(60)
+    scorer = NeuralScorer(encoder=bert, epochs=1)
+    scorer.begin_with({"epochs": 9, "best_epoch": 7}, kept=False)
+    scorer.fit(problem.inputs, problem.Y, taxonomy=problem.taxonomy)
+    assert (scorer.report["epochs"], scorer.report["validation_documents"], scorer.findings) == (1, 6, {})
+
+
 def test_an_encoder_that_learns_is_not_trained_again(bert: str) -> None:
     assert texts(60).fit(encoder=bert, epochs=1).report["training_documents"] == 54
     with pytest.raises(UsageError, match="retrain is for networks whose encoder does not learn"):

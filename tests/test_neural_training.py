@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from neural_problems import Problem, numbers, texts, vocabulary
 from safetensors import safe_open
 from scipy.sparse import csr_matrix
+from sklearn.metrics import average_precision_score
 from tiny_models import tiny_bert
 
 from hclf.errors import HclfError
@@ -35,11 +36,14 @@ from hclf.scorers.neural.hierarchy import Hierarchy
 from hclf.scorers.neural.network import Network, accelerated, reproducible
 from hclf.scorers.neural.scorer import NeuralScorer
 from hclf.scorers.neural.training import (
+    FINE,
     GRID,
     Examples,
+    Moment,
     Recipe,
     Seen,
     Trainer,
+    average_precision,
     best_hf,
     buckets,
     epoch_batches,
@@ -58,6 +62,7 @@ RECIPE = Recipe(
     schedule="linear",
     clip=1.0,
     patience=5,
+    choose_by="hf",
     pass_size=1000,
     recursive=0.0,
     seed=0,
@@ -229,6 +234,24 @@ def test_hf_at_the_best_threshold_is_that_of_sets(seed: int) -> None:
     assert best_hf(int(truth.sum()), predicted, both) == pytest.approx(max(slow))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_average_precision_of_counts_is_that_of_scores(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth, scores = rng.random((50, 6)) < 0.3, rng.choice(FINE, (50, 6))
+    passed = np.searchsorted(FINE, scores, side="right")
+    predicted, both = (np.bincount(part, minlength=len(FINE) + 1) for part in (passed.ravel(), passed[truth]))
+    slow = average_precision_score(truth, scores, average="micro")
+    assert average_precision(int(truth.sum()), predicted, both) == pytest.approx(slow)
+    assert average_precision(0, predicted, 0 * both) == 0
+
+
+def test_the_best_epoch_may_be_that_of_the_largest_area() -> None:
+    scorer = numbers().fit(**QUICK, choose_by="auprc")
+    assert 0 < scorer.report["validation_auprc"] <= 1
+    assert "validation_hf" not in scorer.report
+    assert Moment(1, 2, 0.5, 0.25, 0.5, "auprc").note == "epoch 1/2, loss 0.5, AU(PRC) 0.250 (best 0.500)"
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_validation_measures_what_the_network_says_of_what_is_known(hidden: bool) -> None:
     problem = numbers(shallow=0.4)
@@ -245,7 +268,7 @@ def test_validation_measures_what_the_network_says_of_what_is_known(hidden: bool
         hierarchical_precision_recall_f1(csr_matrix(truth & known), csr_matrix((probability >= t) & known)).f1
         for t in GRID
     ]
-    assert seen.hf == pytest.approx(max(slow), abs=1e-6)
+    assert seen.value == pytest.approx(max(slow), abs=1e-6)
     assert seen.loss > 0
 
 

@@ -268,8 +268,9 @@ def _say_report(model: HierarchicalClassifier, output: Path) -> None:
 def _trained(report: dict[str, Any]) -> str:
     """Say how a network was trained."""
     parts = [f"{report['epochs']} epochs, {report['parameters']:,} parameters, {report['seconds']:,.0f} s"]
-    if report.get("validation_hf") is not None:
-        parts.append(f"best epoch {report['best_epoch']}, hF {report['validation_hf']:.3f} in validation")
+    for name, written in (("hf", "hF"), ("auprc", "AU(PRC)")):
+        if (value := report.get(f"validation_{name}")) is not None:
+            parts.append(f"best epoch {report['best_epoch']}, {written} {value:.3f} in validation")
     if report.get("long_documents"):
         parts.append(f"{report['long_documents']:,} long documents were read in several chunks")
     return "; ".join(parts)

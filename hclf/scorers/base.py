@@ -104,6 +104,7 @@ class Scorer(Protocol):
     - `batch_documents`: that are scored at once, at most, so that something is seen of slow ones.
     - `own_threads = True`: it does several things at once by itself, so it is given one batch after another. What it
       has under way ends with Ctrl-C; threads of ours would be waited for.
+    - `begin_with(findings, *, kept)` and, after fit, `findings`: see `prepare`.
     - `report`: after fit, what happened in it, as plain values; `HierarchicalClassifier.report_["scorers"]`.
     - `evidence(inputs, rows, columns) -> list[list[Contribution]]`: for each (document, taxonomy column) pair what
       speaks for and against it.
@@ -154,6 +155,26 @@ def mentions_for(fit: Callable[..., Any], mentions: Mentions | None) -> dict[str
     """Return the keyword that gives mentions to a `fit`, if there are any and it takes them."""
     takes = mentions is not None and "mentions" in signature(fit).parameters
     return {"mentions": mentions} if takes else {}
+
+
+def prepare(scorer: Scorer, findings: Mapping[str, Any], *, kept: bool) -> None:
+    """Tell a scorer, before its fit, what an earlier fit found out and what becomes of it.
+
+    So a classifier, which fits a scorer once to learn from held-out documents and once more on all, does not pay for
+    the search of the same number of epochs, or size of leaves, twice.
+
+    Args:
+        scorer: not fitted; nothing happens to one without `begin_with`.
+        findings: `findings_of` a scorer of the same options; {}: none was fitted yet.
+        kept: False: it only scores held-out documents once, so what costs time and gains little may be left out.
+    """
+    if hasattr(scorer, "begin_with"):
+        scorer.begin_with(findings, kept=kept)
+
+
+def findings_of(scorer: Scorer) -> dict[str, Any]:
+    """Return what a fitted scorer found out that another fit of it may take over, as plain values."""
+    return dict(getattr(scorer, "findings", {}))
 
 
 def floor_of(scorer: Scorer, channel: str) -> float:

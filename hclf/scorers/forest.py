@@ -272,6 +272,16 @@ class ForestScorer:
         self.n_trees, self.max_features, self.min_samples_leaf = n_trees, max_features, min_samples_leaf
         self.targets, self.max_documents, self.nominal = targets, max_documents, list(nominal)
         self.n_jobs, self.seed = n_jobs, seed
+        self._begins_with: Mapping[str, Any] = {}
+
+    def begin_with(self, findings: Mapping[str, Any], *, kept: bool) -> None:
+        """Take over the size of leaves that an earlier fit found; see `hclf.scorers.base.prepare`."""
+        self._begins_with = findings
+
+    @property
+    def findings(self) -> dict[str, Any]:
+        """The size of leaves that fit found."""
+        return {"leaf_size": self.leaf_size}
 
     def fit(
         self,
@@ -294,7 +304,8 @@ class ForestScorer:
         X = self.numbers.transform(matrix) if self.numbers.centred else self.numbers.sparse(matrix)
         self.columns: Ints = distinct(Y.indices.astype(np.int64))
         sets = LabelSets.among(Y[:, self.columns], None if unknown is None else unknown[:, self.columns])
-        self.leaf_size = self.min_samples_leaf or self._best_leaf_size(X, sets)
+        known = self.min_samples_leaf or self._begins_with.get("leaf_size")
+        self.leaf_size = known or self._best_leaf_size(X, sets)
         self.forest = Forest.grown(X, sets, np.arange(len(sets.of)), self._recipe, self.n_jobs, progress)
         return self
 

@@ -26,9 +26,11 @@ from hclf.scorers.base import (
     Progress,
     Scored,
     Scorer,
+    findings_of,
     floor_of,
     known_columns,
     mentions_for,
+    prepare,
     silent,
 )
 from hclf.scorers.packing import prefixed, unprefixed
@@ -93,6 +95,16 @@ class Together:
             part.fit(inputs, Y, taxonomy=taxonomy, unknown=unknown, progress=progress, **more)
         self._arrange(len(taxonomy))
         return self
+
+    def begin_with(self, findings: Mapping[str, Any], *, kept: bool) -> None:
+        """Tell every part what it found out in an earlier fit; see `hclf.scorers.base.prepare`."""
+        for name, part in self.parts.items():
+            prepare(part, findings.get(name, {}), kept=kept)
+
+    @property
+    def findings(self) -> dict[str, Any]:
+        """What every part found out."""
+        return {name: findings_of(part) for name, part in self.parts.items()}
 
     def partial_update(
         self,

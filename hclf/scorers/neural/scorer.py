@@ -42,7 +42,7 @@ from hclf.scorers.neural.network import (
     memory_advice,
     reproducible,
 )
-from hclf.scorers.neural.training import Examples, Recipe, Standing, Trainer
+from hclf.scorers.neural.training import MEASURES, Examples, Recipe, Standing, Trainer
 from hclf.scorers.neural.transformer import TransformerEncoder, load_transformer
 from hclf.scorers.neural.trunk import Trunk
 from hclf.scorers.packing import prefixed, unprefixed
@@ -62,6 +62,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "norm": ("none", "layer"),
     "class_weights": ("none", "balanced"),
     "schedule": ("linear", "cosine", "constant"),
+    "choose_by": tuple(MEASURES),
 }
 FEWEST = 50  # documents below which none are held out to validate
 MOST_VALID = 5_000  # documents that validate; more make the choice of an epoch no better
@@ -141,8 +142,9 @@ class NeuralScorer:
         input_dropout: share of the numbers of a document's vector that is set to 0 in training.
         n_members: networks trained at once, on the same encoder, and averaged.
         bootstrap: members count documents differently, as if each had drawn its own sample of them.
-        epochs, batch_size, learning_rate, encoder_learning_rate, weight_decay, warmup, schedule, clip, patience: see
-            `training.Recipe`; None: what suits the encoder. The learning rate is that of trunk and head.
+        epochs, batch_size, learning_rate, encoder_learning_rate, weight_decay, warmup, schedule, clip, patience,
+            choose_by: see `training.Recipe`; None: what suits the encoder. The learning rate is that of
+            trunk and head.
         pass_tokens: about how many tokens go through the network at once; less needs less memory and changes
             nothing else.
         validation: share of the documents held out to choose the best epoch by; none of fewer than 50 documents.
@@ -161,6 +163,7 @@ class NeuralScorer:
     Attributes:
         columns: taxonomy columns with at least one training document.
         report: what happened in fit, as plain values.
+        findings: the best epoch, of how many, where fit looked for it and it holds for another fit too.
     """
 
     name: ClassVar[str] = "neural"
@@ -194,6 +197,7 @@ class NeuralScorer:
         schedule: str = "linear",
         clip: float = 1.0,
         patience: int | None = None,
+        choose_by: str = "hf",
         pass_tokens: int | None = None,
         validation: float = 0.1,
         retrain: bool | None = None,
@@ -213,8 +217,19 @@ class NeuralScorer:
         _check(self.options)
         self.n_jobs, self.seed = n_jobs, seed
         self.report: dict[str, Any] = {}
+        self.findings: dict[str, Any] = {}
+        self._begins_with: Mapping[str, Any] = {}
+        self._kept = True
 
     # -- fit -------------------------------------------------------------------------------------------------
+
+    def begin_with(self, findings: Mapping[str, Any], *, kept: bool) -> None:
+        """Take over the best epoch that an earlier fit found; see `hclf.scorers.base.prepare`.
+
+        A fit that is not kept does without training anew: a tenth more documents would hardly change what its
+        scores say of held-out ones.
+        """
+        self._begins_with, self._kept = findings, kept
 
     def fit(
         self,
@@ -270,9 +285,13 @@ class NeuralScorer:
     def _train(self, task: Task, progress: Progress) -> None:
         """Build the network of a task and train it; train it again on all documents, if that is wanted."""
         options, encoder, device = self.options, task.encoder, task.device
-        train, valid = hold_out(task, options["validation"], self.seed)
-        again = self._retrains(encoder) and len(valid) > 0
+        lasting = self._retrains(encoder)  # whether the best epoch holds for other trainings
+        known = self._begins_with if lasting else {}
+        train, valid = hold_out(task, 0 if known else options["validation"], self.seed)
+        again = lasting and self._kept and len(valid) > 0
         recipe, self.built = settle(options, task, len(train))
+        if known:
+            recipe = replace(recipe, epochs=known["epochs"], last=known["best_epoch"])
         self.hierarchy = Hierarchy(task.taxonomy, self.columns)
         kind = KINDS[self.built["head"]]
         if kind.reads_exclusive:
@@ -291,6 +310,9 @@ class NeuralScorer:
             return learner, trainer.run(progress, resume=options["resume"])
 
         learner, end = learn(train, valid, recipe)
+        self.findings = dict(known)
+        if lasting and len(valid):
+            self.findings = {"epochs": recipe.epochs, "best_epoch": end.best_epoch, "best": end.best}
         if again:
             with reproducible(self.seed, device):  # begins as a first training does
                 learner, _ = learn(np.arange(length(task.inputs)), valid[:0], replace(recipe, last=end.best_epoch))
@@ -311,7 +333,7 @@ class NeuralScorer:
             "long_documents": prepared.long,
             "epochs": len(end.history),
             "best_epoch": end.best_epoch,
-            "validation_hf": end.best,
+            f"validation_{options['choose_by']}": known.get("best", end.best),
             "training_seconds": round(end.seconds, 2),
             "losses": [loss for loss, _ in end.history],
         }

@@ -41,7 +41,10 @@ from hclf.scorers.neural.encoding import by_length
 from hclf.scorers.neural.network import Network, seed_generators
 
 GRID = np.array([0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7], dtype=np.float32)
-"""Thresholds that validation tries; it reports hF at the best of them."""
+"""Thresholds that validation tries where epochs are chosen by hF; it reports hF at the best of them."""
+FINE = (1 / (1 + np.exp(-np.linspace(-10, 10, 401)))).astype(np.float32)
+"""Thresholds between which it does not tell scores apart where epochs are chosen by the area under the curve."""
+MEASURES = {"hf": "hF", "auprc": "AU(PRC)"}  # what epochs are chosen by, and how that is written
 CLEARLY = 1e-3  # of the validation loss
 ALIKE = 50  # batches whose documents are sorted by length together
 OWN_HEADS = frozenset({"score", "classifier", "pre_classifier", "classification_head", "head"})
@@ -62,7 +65,8 @@ class Recipe:
         warmup: share of all steps in which the learning rate climbs.
         schedule: `linear` or `cosine`: how it falls to 0 afterwards; `constant`: it does not.
         clip: Euclidean length that gradients are cut to.
-        patience: epochs without a better validation hF before training ends.
+        patience: epochs that validation finds no better before training ends.
+        choose_by: what the best epoch is best in, a name in `MEASURES`.
         pass_size: about how many tokens go through the network at once.
         recursive: weight of recursive regularisation (Gopal & Yang, 2013).
         seed: of the order of documents and of dropout.
@@ -78,6 +82,7 @@ class Recipe:
     schedule: str
     clip: float
     patience: int
+    choose_by: str
     pass_size: int
     recursive: float
     seed: int
@@ -147,20 +152,22 @@ class Moment(NamedTuple):
         epoch: from 1.
         epochs: there are at most.
         loss: mean over the steps of this epoch.
-        hf: of the last validation; None: none yet.
-        best: the highest hF so far; None: none yet.
+        value: what the last validation found; None: none yet.
+        best: the highest of these so far; None: none yet.
+        measure: what they are, a name in `MEASURES`.
     """
 
     epoch: int
     epochs: int
     loss: float
-    hf: float | None
+    value: float | None
     best: float | None
+    measure: str = "hf"
 
     @property
     def note(self) -> str:
         """What to show beside a bar that moves."""
-        seen = "" if self.hf is None else f", hF {self.hf:.3f} (best {self.best:.3f})"
+        seen = "" if self.value is None else f", {MEASURES[self.measure]} {self.value:.3f} (best {self.best:.3f})"
         return f"epoch {self.epoch}/{self.epochs}, loss {self.loss:.4g}{seen}"
 
 
@@ -168,16 +175,16 @@ class Seen(NamedTuple):
     """What a validation found.
 
     Attributes:
-        hf: micro hF at the best threshold of `GRID`.
+        value: micro hF at the best threshold of `GRID`, or the area under the precision-recall curve of all pairs.
         loss: mean over known pairs.
     """
 
-    hf: float
+    value: float
     loss: float
 
-    def better_than(self, hf: float, loss: float) -> bool:
-        """Return whether hF is higher, or the same and the loss clearly lower: few documents often have the same."""
-        return self.hf > hf or (self.hf == hf and self.loss < loss - CLEARLY)
+    def better_than(self, value: float, loss: float) -> bool:
+        """Return whether it is higher, or the same and the loss clearly lower: few documents often have the same."""
+        return self.value > value or (self.value == value and self.loss < loss - CLEARLY)
 
 
 @dataclass(slots=True)
@@ -187,9 +194,9 @@ class Standing:
     Attributes:
         epoch, step: the next step to do, both from 0; the step within its epoch.
         loss: sum over the steps done of this epoch.
-        best, best_loss: the highest hF so far, and the validation loss there; None: no validation yet.
+        best, best_loss: the highest value of `Seen` so far, and the validation loss there; None: no validation yet.
         best_epoch: when it was, from 1; without validation the last one.
-        history: [loss, hF] of each epoch done.
+        history: [loss, value of `Seen`] of each epoch done.
         seconds: spent in training, before an interruption as well.
         finished: nothing is left to do.
     """
@@ -237,6 +244,7 @@ class Trainer:
         self.optimizer = make_optimizer(network, recipe, self.device)
         weights = examples.node_weights
         self.node_weights = None if weights is None else self._to_device(torch.from_numpy(weights))
+        self.grid = FINE if recipe.choose_by == "auprc" else GRID
         self.standing = Standing()
         self.best: Mapping[str, Tensor] | None = None
         self.steps_an_epoch = -(-len(train) // recipe.batch_size)
@@ -307,20 +315,20 @@ class Trainer:
                 raise KeyboardInterrupt
             if self.checkpoint and time.monotonic() - self._written >= 60 * self.minutes:
                 self._keep()
-            hf = at.history[-1][1] if at.history else None
-            yield Moment(at.epoch + 1, recipe.epochs, at.loss / at.step, hf, at.best)
+            value = at.history[-1][1] if at.history else None
+            yield Moment(at.epoch + 1, recipe.epochs, at.loss / at.step, value, at.best, recipe.choose_by)
 
     def _end_epoch(self) -> None:
         at = self.standing
         loss = at.loss / max(1, at.step)
         seen = self.validate() if len(self.valid) else None
         self._whole = False
-        at.history.append([loss, None if seen is None else seen.hf])
+        at.history.append([loss, None if seen is None else seen.value])
         at.epoch, at.step, at.loss = at.epoch + 1, 0, 0.0
         if seen is None:
             at.best_epoch = at.epoch
         elif at.best is None or seen.better_than(at.best, at.best_loss):
-            at.best, at.best_loss, at.best_epoch = seen.hf, seen.loss, at.epoch
+            at.best, at.best_loss, at.best_epoch = seen.value, seen.loss, at.epoch
             self.best = self.network.weights()
         self._whole = True
         if not self._is_enough():
@@ -414,7 +422,8 @@ class Trainer:
         pairs = self.examples.known_pairs(self.valid)
         loss = torch.zeros((), device=self.device)
         true = torch.zeros(1, dtype=torch.int64, device=self.device)
-        predicted, both = (torch.zeros(len(GRID) + 1, dtype=torch.int64, device=self.device) for _ in range(2))
+        bins = len(self.grid) + 1
+        predicted, both = (torch.zeros(bins, dtype=torch.int64, device=self.device) for _ in range(2))
         with torch.inference_mode():
             for rows in self._passes(self.valid):
                 raw = self._raw(rows)
@@ -423,16 +432,17 @@ class Trainer:
                 passed, truth = self._passed(raw), truth.bool()
                 known = torch.ones_like(truth) if known is None else known
                 true += (truth & known).sum()
-                predicted += torch.bincount(passed[known], minlength=len(GRID) + 1)
-                both += torch.bincount(passed[known & truth], minlength=len(GRID) + 1)
+                predicted += torch.bincount(passed[known], minlength=bins)
+                both += torch.bincount(passed[known & truth], minlength=bins)
         counts = self._added_up(torch.cat([true, predicted, both])).cpu().numpy()
-        return Seen(best_hf(counts[0], *counts[1:].reshape(2, -1)), float(self._added_up(loss)))
+        measure = average_precision if self.recipe.choose_by == "auprc" else best_hf
+        return Seen(measure(counts[0], *counts[1:].reshape(2, -1)), float(self._added_up(loss)))
 
     def _passed(self, raw: Tensor) -> Tensor:
         """Return how many thresholds the coherent probability of each pair passes."""
         head = self.network.head
         probability = head.hierarchy.coherent(torch.sigmoid(head.log_odds(raw)))
-        return torch.bucketize(probability, self._to_device(torch.from_numpy(GRID)), right=True)
+        return torch.bucketize(probability, self._to_device(torch.from_numpy(self.grid)), right=True)
 
     def _truth_and_known(self, rows: Ints) -> tuple[Tensor, Tensor | None]:
         truth: Tensor = self._to_device(self.examples.truth(rows))
@@ -526,6 +536,16 @@ def best_hf(true: int, predicted: Ints, both: Ints) -> float:
     passing = [counts[::-1].cumsum()[::-1][1:] for counts in (predicted, both)]
     table = Counts(np.full(len(predicted) - 1, true), *passing).table()
     return float(table.f1.max())
+
+
+def average_precision(true: int, predicted: Ints, both: Ints) -> float:
+    """Return the area under the precision-recall curve as average precision, by counts as `best_hf` takes them.
+
+    Pairs between two thresholds are alike. Such counts can be added up between processes; scores could not.
+    """
+    passing, right = (counts[::-1].cumsum() for counts in (predicted, both))
+    found = np.diff(right, prepend=0)
+    return float((found * right / np.maximum(passing, 1)).sum() / max(true, 1))
 
 
 def weighted(raw: Tensor, weights: Tensor) -> Tensor:
