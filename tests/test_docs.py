@@ -167,7 +167,10 @@ def folder(tmp_path, monkeypatch):
     for name in ("examples", "taxonomy"):
         shutil.copytree(ROOT / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    environment = dict(os.environ)
+    yield tmp_path
+    os.environ.clear()  # of what a page has set
+    os.environ.update(environment)
 
 
 def _marked(file: Path) -> Any:

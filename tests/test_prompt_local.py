@@ -222,7 +222,7 @@ def test_two_threads_get_what_one_gets(folder: Callable[[str], Path]) -> None:
         thread.join()
     for i in range(4):
         for scores, same in zip(found[i], expected, strict=True):
-            np.testing.assert_array_equal(scores, same)
+            np.testing.assert_allclose(scores, same, rtol=1e-6)  # other threads may add up in another order
     assert engine.usage.calls == 4 * len(asked)
 
 

@@ -283,7 +283,7 @@ class ServerEngine:
             except RefusedError as refused:
                 less = accepted.without(refused.message)
                 if less is None:
-                    raise
+                    raise HclfError(str(refused)) from None
                 if self._accepted is accepted:  # else another thread was told the same
                     self._accepted = less
                 self.usage.add(retries=1)

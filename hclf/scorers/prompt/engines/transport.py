@@ -44,7 +44,7 @@ UNWANTED = re.compile(
 SHARED = 12  # characters in a row that a message may have in common with the document
 
 
-class RefusedError(HclfError):
+class RefusedError(Exception):
     """The server does not take a request as it is (400 or 422); `message`: what it says, without what is private."""
 
     def __init__(self, text: str, message: str) -> None:
@@ -52,7 +52,7 @@ class RefusedError(HclfError):
         super().__init__(text)
 
 
-class UnwantedError(HclfError):
+class UnwantedError(Exception):
     """The server's filter of contents does not let this document through; it will let through others."""
 
 
