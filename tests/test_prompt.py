@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import Sample
 from dags import Dag, dags, dags_with_labels
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prompt_oracle import Judge, Oracle, Reader
 from scipy.sparse import csr_matrix
@@ -218,6 +218,7 @@ def test_an_oracle_loses_nothing_and_nothing_is_asked_below_a_closed_node(
         assert question.parent == TOP or true[row, question.parent]
 
 
+@settings(max_examples=30)
 @given(dags(), st.data())
 def test_paging_and_batching_change_nothing_where_options_are_judged_one_by_one(
     dag: Dag, data: st.DataObject
@@ -485,6 +486,7 @@ def test_an_oracle_is_right_on_shipped_examples(name: str, request: pytest.Fixtu
     assert prompts <= 12
 
 
+@pytest.mark.slow
 def test_an_oracle_is_right_on_open_food_facts(data_dir: Path) -> None:
     import gzip
     from itertools import islice
