@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Self
 
 import numpy as np
@@ -71,7 +72,8 @@ class Examples:
         answers = self._answers(order, page)
         first = {answer: place for place, answer in reversed(list(enumerate(answers)))}
         chosen = sorted(first.values())[:most]
-        chosen += [place for place in range(len(order)) if place not in set(chosen)][: most - len(chosen)]
+        others = (place for place in range(len(order)) if first[answers[place]] != place)
+        chosen += islice(others, most - len(chosen))
         return [Example(self.texts[order[place]], answers[place]) for place in sorted(chosen, reverse=True)]
 
     def _that_reach(self, parent: int) -> Ints:
