@@ -73,7 +73,8 @@ PUBLISHED = {  # C-HMCNN(h), HMCN-F, HMCN-R, Clus-Ens; see shared/published.md
     "Diatoms": (0.758, 0.530, 0.514, 0.379),
     "ImCLEF07D": (0.927, 0.920, 0.897, 0.863),
 }
-CHOICE = """Those runs went two at a time beside other work. Alone on the machine, with two threads, cellcycle_FUN takes 93 s.
+CHOICE = """Those runs went two at a time beside other work. Alone on the machine, with two threads,
+cellcycle_FUN takes 93 s.
 
 ## How the configuration was chosen
 
