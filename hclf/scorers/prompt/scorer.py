@@ -221,8 +221,13 @@ class PromptScorer:
         """
         if isinstance(inputs, csr_matrix):
             raise UsageError("the model reads texts; what came is a feature matrix")
-        said = np.flatnonzero([bool(tidy(fields, 1)[0]) for fields in inputs])  # of others nothing can be seen
-        found = self.descent.run(len(said), self._prompts([inputs[i] for i in said.tolist()]))
+        prompts = self._prompts(inputs)
+        said = np.flatnonzero([bool(text) for text in prompts.texts])  # of others nothing can be seen
+
+        def ask(document: int | str, page: Page) -> Prompt:
+            return prompts(document if isinstance(document, str) else int(said[document]), page)
+
+        found = self.descent.run(len(said), ask)
         self.engine.usage.add(documents=len(said), prompts=int(found.asked.sum()))
         out = np.full(
             (2, length(inputs), len(self.columns)), _log_odds(np.zeros(1, dtype=np.float32)), dtype=np.float32
