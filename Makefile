@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A file's tests stay together: they share what its fixtures build.
+PYTEST := $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile
 
 .PHONY: demo test unit slow lint format bench docs clean
 
@@ -14,10 +16,10 @@ demo: $(VENV)/.ready
 	$(BIN)/hclf demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 unit: $(VENV)/.ready
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .

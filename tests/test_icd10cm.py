@@ -703,8 +703,10 @@ def test_fy2025_list_of_codes() -> None:
 
 
 @pytest.mark.slow
-def test_speed_and_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processor time, as machines that run tests do other things too."""
+def test_a_second_load_comes_from_the_cache_and_neither_takes_much_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seconds are for `benchmarks/taxonomy.py`; here a ratio of processor times, as others use the machine, too."""
     monkeypatch.setenv("HCLF_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("HCLF_CACHE", raising=False)
     code = (
@@ -712,17 +714,13 @@ def test_speed_and_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "from pathlib import Path\n"
         "from hclf.formats import cache\n"
         "from hclf.registry import load_taxonomy\n"
-        "path = Path(sys.argv[1])\n"
-        "start = time.process_time()\n"
-        "first = load_taxonomy(path)\n"
-        "assert time.process_time() - start < 20\n"
-        "seconds = []\n"
-        "for _ in range(5):\n"
+        "path, seconds = Path(sys.argv[1]), []\n"
+        "for _ in range(4):\n"
         "    start = time.process_time()\n"
-        "    assert len(load_taxonomy(path)) == len(first)\n"
+        "    loaded = load_taxonomy(path)\n"
         "    seconds.append(time.process_time() - start)\n"
-        "assert min(seconds) < 0.5, seconds\n"
-        "assert cache.load(cache.key(path, '', {})) == first\n"
+        "    assert cache.load(cache.key(path, '', {})) == loaded\n"
+        "assert 3 * min(seconds[1:]) < seconds[0], seconds\n"
         "kilobytes = int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
         "assert kilobytes < 1 << 20, kilobytes\n"
     )
