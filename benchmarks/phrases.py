@@ -18,7 +18,8 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +35,6 @@ from hclf.formats.phrases.notes import of_notes
 from hclf.formats.phrases.variants import more_of_index
 from hclf.registry import load_taxonomy
 from hclf.scorers import SCORERS
-from hclf.taxonomy import Taxonomy
 
 RESULTS = Path(__file__).resolve().parent / "results"
 INDEX = "ICD10CM_2025_Index.csv.gz"
@@ -45,41 +45,37 @@ LISTED = 10
 
 
 class Row(NamedTuple):
-    """A row of the table: whether all phrases are learned from, and by which scorers."""
+    """A row of the table: which phrases are learned from, and by which scorers."""
 
-    all_phrases: bool
+    phrases: str
     scorer: str
 
     @property
     def name(self) -> str:
         """What tells it from the others."""
-        return f"{'all phrases' if self.all_phrases else 'index and descriptions'}, {self.scorer}"
+        return f"{self.phrases}, {self.scorer}"
 
 
-ROWS = [
-    Row(all_phrases, scorer) for all_phrases in (False, True) for scorer in ("linear", "lexicon", "linear+lexicon")
-]
+def with_whole_index(bench: BenchmarkSet) -> BenchmarkSet:
+    """Return the set with all that the index says: what follows from its references and modifiers are synonyms."""
+    index = DATA / "icd10cm" / "fy2025" / INDEX
+    see = (phrase for phrase in files.read(index) if phrase.source.endswith(" see"))
+    taxonomy = add_phrases(bench.taxonomy, _first(_allowed(bench, chain(see, more_of_index(index)))))
+    return replace(bench, taxonomy=taxonomy)
 
 
 def with_all_phrases(bench: BenchmarkSet) -> BenchmarkSet:
     """Return the set with the phrases of the release files besides the index.
 
     What people wrote as they would say it (notes, the index of external causes) are training documents; what follows
-    from cross references, modifiers and tables are synonyms of nodes. Texts with the words of a test phrase are left
-    out.
+    from cross references, modifiers and tables are synonyms of nodes.
     """
-    secret = {words(record.text) for record in bench.test}
-    known = {node for node, counts in zip(bench.taxonomy.nodes, bench.answers, strict=True) if counts}
-
-    def allowed(phrases: Iterable[Phrase]) -> Iterator[Phrase]:
-        return (p for p in phrases if p.node in known and words(p.text) not in secret)
-
     old, new = DATA / "icd10cm" / "fy2021", DATA / "icd10cm" / "fy2025"
     tabular = load_taxonomy(
         old / "icd10cm_tabular_2021.xml.gz", format="icd10cm", order=old / "icd10cm-order-Jan-2021.txt.gz"
     )
-    external = list(allowed(files.read(new / EXTERNAL)))
-    said = [*allowed(of_notes(tabular)), *(p for p in external if not p.source.endswith(" see"))]
+    external = list(_allowed(bench, files.read(new / EXTERNAL)))
+    said = [*_allowed(bench, of_notes(tabular)), *(p for p in external if not p.source.endswith(" see"))]
     follows = chain(
         (p for p in files.read(new / INDEX, neoplasms=new / NEOPLASMS) if p.source.endswith(" see")),
         files.read(new / NEOPLASMS),
@@ -89,9 +85,24 @@ def with_all_phrases(bench: BenchmarkSet) -> BenchmarkSet:
     )
     train = [*bench.train, *(Record({"text": phrase.text}, (phrase.node,)) for phrase in said)]
     unique = {(record.text, record.labels): record for record in train}
-    taxonomy = add_phrases(bench.taxonomy, _first(allowed(follows)))
+    taxonomy = add_phrases(bench.taxonomy, _first(_allowed(bench, follows)))
     counts = {**bench.counts, "phrases of notes": len(said) - len(external)}
-    return _replaced(bench, taxonomy, list(unique.values()), counts)
+    return replace(bench, taxonomy=taxonomy, train=list(unique.values()), counts=counts)
+
+
+PHRASES: dict[str, Callable[[BenchmarkSet], BenchmarkSet]] = {
+    "index and descriptions": lambda bench: bench,
+    "whole index and descriptions": with_whole_index,
+    "all phrases": with_all_phrases,
+}
+ROWS = [Row(phrases, scorer) for phrases in PHRASES for scorer in ("linear", "lexicon", "linear+lexicon")]
+
+
+def _allowed(bench: BenchmarkSet, phrases: Iterable[Phrase]) -> Iterator[Phrase]:
+    """Yield the phrases of codes that can be answered, without those that have the words of a test phrase."""
+    secret = {words(record.text) for record in bench.test}
+    known = {node for node, counts in zip(bench.taxonomy.nodes, bench.answers, strict=True) if counts}
+    return (phrase for phrase in phrases if phrase.node in known and words(phrase.text) not in secret)
 
 
 def _first(phrases: Iterable[Phrase]) -> Iterator[Phrase]:
@@ -103,26 +114,9 @@ def _first(phrases: Iterable[Phrase]) -> Iterator[Phrase]:
             yield phrase
 
 
-def _replaced(bench: BenchmarkSet, taxonomy: Taxonomy, train: list[Record], counts: dict[str, int]) -> BenchmarkSet:
-    return BenchmarkSet(
-        bench.name,
-        bench.title,
-        taxonomy,
-        train,
-        bench.test,
-        bench.names_known,
-        bench.subsets,
-        bench.answers,
-        bench.coarse,
-        counts,
-    )
-
-
 def measure(row: Row) -> dict[str, Any]:
     """Fit and rank; return the figures of a row."""
-    bench = icd10cm()
-    if row.all_phrases:
-        bench = with_all_phrases(bench)
+    bench = PHRASES[row.phrases](icd10cm())
     taxonomy = bench.taxonomy
     watch, began = Load(), time.perf_counter()
     model = HierarchicalClassifier(taxonomy=taxonomy, scorer=row.scorer, seed=0)
