@@ -34,6 +34,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"
 	$(BIN)/python benchmarks/taxonomy.py
 	$(BIN)/python benchmarks/openfoodfacts.py
+	$(BIN)/python benchmarks/linear.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/evaluate.py
 	$(BIN)/python benchmarks/report.py

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from machine_load import Load, was_busy
+from machine_load import BUSY, Load, was_busy
 from peers import commit
 from sets import DATA, SETS
 
@@ -128,9 +128,12 @@ def main() -> None:
                 rows[setting].append({**json.loads(answer.splitlines()[-1]), **watch.figures()})
                 print(name, setting, rows[setting][-1], flush=True)
         lines += table(name, rows)
-    lines.append("\\* timed while other processes kept more than 0.5 cores busy: slower than it would be alone.")
+    if any("\\*" in line for line in lines):
+        lines.append(
+            f"\\* timed while other processes kept more than {BUSY:g} cores busy: slower than it would be alone."
+        )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "linear.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (arguments.out / "linear.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     print(f"written: {arguments.out / 'linear.md'}")
 
 
