@@ -310,7 +310,10 @@ def is_current(file: Path, key: dict[str, Any]) -> bool:
 
 
 def write_report(rows: Sequence[dict[str, Any]], out: Path, arguments: Sequence[str]) -> None:
-    """Write `scale.md` and `scale.json`."""
+    """Write `scale.md` and `scale.json`; cells that were not asked for stay as the report before had them."""
+    before = read_json(out / "scale.json")["rows"] if (out / "scale.json").is_file() else []
+    cells = {(row["nodes"], row["documents"]): row for row in [*before, *rows]}
+    rows = [cells[size] for size in sorted(cells)]
     report = {
         "command": " ".join(["python benchmarks/scale.py", *arguments]),
         "machine": machine(),
@@ -332,8 +335,8 @@ def markdown(report: dict[str, Any]) -> list[str]:
         f"`{report['command']}`: made documents of {LENGTHS[0]} to {LENGTHS[1]} words, one label each, over real "
         "taxonomies; fit and predict in a process each.",
         f"{host['processor']}, {host['cores']} cores, {host['memory_gb']} GB, {host['system']}, Python "
-        f"{host['python']}, {', '.join(f'{name} {number}' for name, number in report['versions'].items())}, commit "
-        f"{report['commit']}.",
+        f"{host['python']}, {', '.join(f'{name} {number}' for name, number in report['versions'].items())}. Each row "
+        "was measured at the commit it names; machines of different days differ in speed, up to twice.",
         "",
         "Fit: from texts in lists, with calibration and tuning. Documents/s: from raw text to closed label sets, "
         "streamed through a model loaded from disk, without the time it takes to make the documents. GB: the most "
@@ -354,7 +357,7 @@ def markdown(report: dict[str, Any]) -> list[str]:
 
 def cell_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     headings = ("nodes", "documents", "nodes with documents", "fit s", "fit GB", "documents/s", "predict GB", "hF")
-    lines = ["| " + " | ".join((*headings, "model MB")) + " |", "|" + "---:|" * (len(headings) + 1)]
+    lines = ["| " + " | ".join((*headings, "model MB", "commit")) + " |", "|" + "---:|" * (len(headings) + 2)]
     for row in rows:
         fit, predict = row["fit"], row.get("predict", {"status": ""})
         cells = [f"{row['nodes']:,}", f"{row['documents']:,}"]
@@ -368,6 +371,7 @@ def cell_table(rows: Sequence[dict[str, Any]]) -> list[str]:
         else:
             cells += [predict["status"], "", ""]
         cells.append(f"{row['model_bytes'] / 1e6:,.0f}" if "model_bytes" in row else "")
+        cells.append(row.get("commit", ""))
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

@@ -87,14 +87,33 @@ def test_the_report_shows_what_was_not_reached() -> None:
             "fit": fit,
             "model_bytes": 4e6,
             "predict": {"status": "over the limit of 9 s"},
+            "commit": "abc",
         },
         {"nodes": 10, "documents": 30, "fit": {"status": "over the limit of 9 s"}},
     ]
     report = {"command": "c", "machine": scale.machine(), "versions": {}, "commit": "abc", "rows": rows}
     text = "\n".join(scale.markdown(report))
-    assert "| 10 | 20 | 5 | 2.0 | 3.00 | over the limit of 9 s |  |  | 4 |" in text
-    assert "| 10 | 30 |  | over the limit of 9 s |  |  |  |  |  |" in text
+    assert "| 10 | 20 | 5 | 2.0 | 3.00 | over the limit of 9 s |  |  | 4 | abc |" in text
+    assert "| 10 | 30 |  | over the limit of 9 s |  |  |  |  |  |  |" in text
     assert r"\*" not in text
+
+
+def test_cells_that_were_not_asked_for_stay_in_the_report(tmp_path: Path) -> None:
+    fit = {"status": "ok", "labels": 5, "seconds": 2.0, "peak": 3e9, "other cores": 0.1}
+    scale.write_report(
+        [{"nodes": 10, "documents": 30, "fit": fit}, {"nodes": 9, "documents": 9, "fit": fit}], tmp_path, []
+    )
+    scale.write_report(
+        [{"nodes": 10, "documents": 20, "fit": fit}, {"nodes": 9, "documents": 9, "fit": {**fit, "labels": 6}}],
+        tmp_path,
+        [],
+    )
+    rows = json.loads((tmp_path / "scale.json").read_text(encoding="utf-8"))["rows"]
+    assert [(row["nodes"], row["documents"], row["fit"]["labels"]) for row in rows] == [
+        (9, 9, 6),
+        (10, 20, 5),
+        (10, 30, 5),
+    ]
 
 
 def test_load_is_that_of_others() -> None:
