@@ -48,6 +48,7 @@ def report(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_the_picture_is_the_same_each_time(report: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     first, second = tmp_path / "docs" / "first.svg", tmp_path / "second.svg"

@@ -73,6 +73,7 @@ def test_a_second_load_comes_from_the_cache(table: Path, reads: list[Path], fold
         second.levels[0] = 9
 
 
+@pytest.mark.slow
 @given(rich_taxonomies())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_everything_a_taxonomy_says_is_kept(t: Taxonomy) -> None:

@@ -56,6 +56,7 @@ def shipped(request: pytest.FixtureRequest) -> tuple[HierarchicalClassifier, Sam
     return request.getfixturevalue(f"{request.param}_model"), sample[100:130]
 
 
+@pytest.mark.slow
 def test_shipped_examples_scores_are_coherent_and_sets_closed(shipped: tuple[HierarchicalClassifier, Sample]) -> None:
     model, new = shipped
     scores = model.predict_proba(new.X)

@@ -675,6 +675,7 @@ def test_an_internal_error_quotes_nothing_unless_asked(shop, monkeypatch):
 # -- as a process ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_program_and_the_module_are_installed(shop, answers):
     done = subprocess.run([HCLF, "predict", shop.model, "-"], input=shop.test.read_bytes(), capture_output=True)
     assert (done.returncode, done.stdout.decode()) == (0, answers)
@@ -699,6 +700,7 @@ def test_a_reader_that_leaves_early_is_no_error(shop, tmp_path):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished_under_another_name(shop, tmp_path):
     out, line = tmp_path / "out.jsonl", shop.test.read_bytes().splitlines(keepends=True)[0]
     process = subprocess.Popen(
@@ -749,6 +751,7 @@ def test_flags_of_other_scorers_and_missing_records_are_refused(
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_option_of_a_scorer_can_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--scorer-option", "negatives=7", "--scorer-option", "matching=false", "--C", "0.5", "-j", "1"]
     with pytest.raises(SystemExit) as done:

@@ -36,6 +36,7 @@ def test_the_same_seed_gives_the_same_documents_and_a_longer_run_begins_with_the
     assert list(synth(ICD, 20, seed=6, style="clinical", cooccurrence="rules")) != first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["none", "siblings", "rules"])
 def test_hard_excludes_are_kept(pattern):
     hard = [r for r in ICD.rules if r.type == "excludes" and r.strength == "hard"]

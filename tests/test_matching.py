@@ -194,6 +194,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 # -- candidates --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("listed", [1, 3, 1_000])
 @pytest.mark.parametrize("most_parents", [1, 3])
 def test_candidates_and_all_that_is_said_of_them_are_those_of_plain_sets(listed: int, most_parents: int) -> None:

@@ -201,6 +201,7 @@ def test_ranked_lists_equal_walking_down_each_list(case, k):
     assert ranking.recall_at_k(case.T, case.S, k) == pytest.approx(recall, abs=EXACT)
 
 
+@pytest.mark.slow
 @given(cases())
 def test_dense_sparse_and_untidy_inputs_give_the_same(case):
     ones, zeros = np.ones(case.S.shape), np.zeros(case.S.shape)

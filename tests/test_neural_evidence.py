@@ -31,6 +31,8 @@ from hclf.scorers.neural.scorer import NeuralScorer
 from hclf.scorers.neural.words import words_of
 from hclf.scorers.together import Together
 
+pytestmark = pytest.mark.slow
+
 TEXT: dict[str, Any] = {"encoder_learning_rate": 5e-3, "learning_rate": 2e-2, "epochs": 8, "batch_size": 8}
 DOCUMENTS = [
     {"title": "Acorn", "text": "a green leaf, growing bark."},

@@ -455,6 +455,7 @@ def test_the_index_has_as_many_pairs_as_were_counted(release):
     assert Phrase("R10.9", "Abdominalgia", "en", "index see") in found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "xml", "kind", "pairs", "cut", "references"),
     [

@@ -14,6 +14,8 @@ from hclf import formats
 from hclf.errors import TaxonomyError
 from hclf.taxonomy import Taxonomy
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(os.environ.get("HCLF_DATA") or Path(__file__).parents[2] / "shared" / "data")
 GOOGLE = {"en-US": 5_582, "de-DE": 5_427, "es-ES": 5_427, "fr-FR": 5_427, "pt-BR": 5_427, "ja-JP": 5_442}
 SHOPIFY = ("en", "de", "es", "fr", "ja", "pt-BR", "zh-CN")

@@ -196,6 +196,7 @@ def test_same_seed_same_result(name: str, pets: Sample, more_pets: Sample) -> No
         assert not identical(a, other)
 
 
+@pytest.mark.slow
 @every_scorer
 def test_the_number_of_jobs_does_not_change_the_result(name: str, products: Sample) -> None:
     inputs, Y = products.X[:150], label_matrix(products.taxonomy, products.y[:150])
@@ -389,6 +390,7 @@ def test_sampled_negatives_come_close_to_all_negatives(products: Sample) -> None
     assert np.mean(best == exact.argmax(axis=1)) > 0.8
 
 
+@pytest.mark.slow
 def test_blocks_and_processes_do_not_change_the_result(pets: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not threads: liblinear draws from one random generator a process."""
     expected = fitted("linear", pets).score(texts(pets))

@@ -157,6 +157,7 @@ def test_labels_may_be_an_indicator_in_cross_validation(pets: Sample) -> None:
     assert cross_val_score(small(pets), pets.X, y, cv=KFold(2), error_score="raise") == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_cross_validation_in_two_processes(pets: Sample) -> None:
     one, two = (
         cross_val_score(small(pets), pets.X, pets.y, cv=KFold(2), n_jobs=jobs, error_score="raise") for jobs in (1, 2)
@@ -204,6 +205,7 @@ def test_pipelines_cross_validate_with_the_scorer(pets: Sample) -> None:
     assert found.tolist() == plain.tolist()
 
 
+@pytest.mark.slow
 def test_a_grid_search_over_goals_finds_the_best_and_refits_it(pets: Sample, more_pets: Sample) -> None:
     grid = {"goal": ["hf", "precision>=0.99"], "seed": [0]}
     search = GridSearchCV(small(pets), grid, cv=KFold(2), scoring=hclf.hf_scorer, error_score="raise")
@@ -216,6 +218,7 @@ def test_a_grid_search_over_goals_finds_the_best_and_refits_it(pets: Sample, mor
     assert search.best_estimator_.thresholds_ == best.thresholds_
 
 
+@pytest.mark.slow
 def test_a_grid_search_reaches_into_a_pipeline(pets: Sample) -> None:
     pipeline = Pipeline([("clean", FunctionTransformer(strip_noise)), ("classify", small(pets))])
     grid = {"classify__per_level": [True, False], "classify__scorer_options": [{"C": 0.1}, {"C": 1.0}]}
