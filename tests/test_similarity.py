@@ -153,6 +153,12 @@ def test_probabilities_never_rise_from_parent_to_child(folder: Path, dag: Dag, d
     assert (scores[:, child] <= scores[:, parent] + 1e-6).all()
 
 
+def test_names_without_a_word_are_compared_by_the_encoder_alone(folder: Path) -> None:
+    taxonomy = Taxonomy(["§", "¶"], [("§", "¶")])
+    scores = fitted(folder, taxonomy, [], []).score([{"text": "red apples"}, {"text": "¶"}]).listwise.toarray()
+    assert ((scores[:, 0] >= scores[:, 1]) & (scores[:, 1] > 0)).all()
+
+
 def test_rows_do_not_depend_on_their_batch(folder: Path) -> None:
     scorer = fitted(folder, THINGS, list(ABOUT.values()), [[node] for node in ABOUT])
     documents = [{"text": text} for text in (*ABOUT.values(), "", "machines " * 90, "Ünïcode 🐈")]

@@ -357,7 +357,7 @@ def _word_rows(vocabulary: Vocabulary, rarity: Floats, texts: Sequence[str]) -> 
     """Return unit rows of word counts, sublinear and weighed by rarity."""
     rows = _word_counts(vocabulary, texts)
     rows.data = (1 + np.log(rows.data)) * rarity[rows.indices]
-    return csr_matrix(normalize(rows))
+    return csr_matrix(normalize(rows)) if min(rows.shape) else rows  # scikit-learn refuses what has no columns
 
 
 def _scale(vectors: Floats) -> Floats:
