@@ -5,7 +5,8 @@
 
 Each fit and its predictions are a process of their own, from raw text, at most two threads. Settings take turns, so
 that a slow minute of the machine falls on all of them alike; times are medians over rounds, also as multiples of the
-default's. Scored on the test parts of `sets.py`; nothing is chosen there.
+default's. GB is of the main process, without its workers. Scored on the test parts of `sets.py`; nothing is chosen
+there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 from machine_load import BUSY, Load, was_busy
 from peers import commit
-from sets import DATA, SETS
+from sets import DATA, SETS, BenchmarkSet
 
 from hclf import HierarchicalClassifier
 
@@ -32,16 +33,12 @@ RESULTS = Path(__file__).resolve().parent / "results"
 MEASURED = ("openfoodfacts", "clinc150", "instacart", "shopify-google")
 DEFAULT, EXACT = "default", "exact"
 MOST_EXACT = 1_000  # nodes: full one-vs-rest of more takes ten minutes and longer
+FEWER = {"negatives": 100, "negatives_per_positive": 4, "random_negatives": 60}
 SETTINGS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     "not fitted again on everything": {"refit": False},
-    "fewer negatives": {
-        "scorer_options": {"negatives": 100, "negatives_per_positive": 4, "random_negatives": 60},
-    },
-    "both": {
-        "refit": False,
-        "scorer_options": {"negatives": 100, "negatives_per_positive": 4, "random_negatives": 60},
-    },
+    "fewer negatives": {"scorer_options": FEWER},
+    "both": {"refit": False, "scorer_options": FEWER},
     "no matching": {"scorer_options": {"matching": False}},
     EXACT: {"scorer_options": {"exact": True}},
 }
@@ -68,9 +65,8 @@ def measure(name: str, setting: str) -> dict[str, Any]:
     }
 
 
-def table(name: str, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+def table(bench: BenchmarkSet, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """Return a set's rows: quality, and medians of times beside the default's."""
-    bench = SETS[name]()
     lines = [
         f"## {bench.title}",
         "",
@@ -118,7 +114,8 @@ def main() -> None:
     ]
     settings = list(dict.fromkeys([DEFAULT, *arguments.settings]))
     for name in arguments.sets:
-        small = len(SETS[name]().taxonomy) <= MOST_EXACT
+        bench = SETS[name]()
+        small = len(bench.taxonomy) <= MOST_EXACT
         rows: dict[str, list[dict[str, Any]]] = {one: [] for one in settings if small or one != EXACT}
         for _ in range(arguments.rounds):
             for setting in rows:
@@ -127,7 +124,7 @@ def main() -> None:
                 answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
                 rows[setting].append({**json.loads(answer.splitlines()[-1]), **watch.figures()})
                 print(name, setting, rows[setting][-1], flush=True)
-        lines += table(name, rows)
+        lines += table(bench, rows)
     if any("\\*" in line for line in lines):
         lines.append(
             f"\\* timed while other processes kept more than {BUSY:g} cores busy: slower than it would be alone."

@@ -30,7 +30,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from hashlib import sha256
 from importlib.metadata import version
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +343,7 @@ def markdown(report: dict[str, Any]) -> list[str]:
         "memory of the whole process, for fit with its workers and the documents. hF only shows that it works.",
         "",
         *cell_table(rows),
+        *not_measured(rows),
     ]
     for row in rows:
         if "stream" in row:
@@ -374,6 +375,14 @@ def cell_table(rows: Sequence[dict[str, Any]]) -> list[str]:
         cells.append(row.get("commit", ""))
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def not_measured(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return which cells of the table's sizes are not in it."""
+    sizes = [sorted({row[name] for row in rows}) for name in ("nodes", "documents")]
+    missing = sorted(set(product(*sizes)) - {(row["nodes"], row["documents"]) for row in rows})
+    cells = ", ".join(f"{nodes:,} nodes × {documents:,} documents" for nodes, documents in missing)
+    return ["", f"Not measured: {cells}."] if cells else []
 
 
 def stream_text(row: dict[str, Any]) -> list[str]:

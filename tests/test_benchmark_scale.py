@@ -114,6 +114,8 @@ def test_cells_that_were_not_asked_for_stay_in_the_report(tmp_path: Path) -> Non
         (10, 20, 5),
         (10, 30, 5),
     ]
+    missing = "Not measured: 9 nodes × 20 documents, 9 nodes × 30 documents, 10 nodes × 9 documents."
+    assert missing in (tmp_path / "scale.md").read_text(encoding="utf-8")
 
 
 def test_load_is_that_of_others() -> None:

@@ -106,7 +106,7 @@ REFUSED = {
     "name",
     [
         "bestbuy/taxonomy.tsv",
-        pytest.param("openfoodfacts/categories.full.json.gz", marks=pytest.mark.slow),
+        "openfoodfacts/categories.full.json.gz",
         "shopify_taxonomy/categories_2026-08-unstable.en.txt.gz",
         "google_taxonomy/taxonomy-with-ids.ja-JP.txt.gz",
         "instacart/taxonomy.tsv",

@@ -201,8 +201,8 @@ class TextFeatures:
         weighed = []
         for counts, idf in zip(blocks, self.idf, strict=True):
             counts.data = (1 + np.log(counts.data)) * idf[counts.indices]
-            weighed.append(_scaled(gather @ _scaled(counts)))
-        X = _scaled(csr_matrix(hstack(weighed, dtype=np.float32)), ROW_NORM)
+            weighed.append(scaled(gather @ scaled(counts)))
+        X = scaled(csr_matrix(hstack(weighed, dtype=np.float32)), ROW_NORM)
         X.sort_indices()
         return X
 
@@ -252,7 +252,7 @@ class MatrixFeatures:
             X = csr_matrix((X.toarray() - self.mean) / self.scale)
         else:
             X.data /= self.scale[X.indices]
-        return _scaled(X.astype(np.float32), ROW_NORM)
+        return scaled(X.astype(np.float32), ROW_NORM)
 
     def get_state(self) -> State:
         """Return means and scales."""
@@ -273,9 +273,9 @@ def features_from_state(config: Mapping[str, Any], arrays: Mapping[str, NDArray[
     return features
 
 
-def _scaled(X: csr_matrix[Any], length: float = 1.0) -> csr_matrix[Any]:
+def scaled(X: csr_matrix[Any], length: float = 1.0) -> csr_matrix[Any]:
     """Return X with its rows, in place, at this Euclidean length; rows of zeros stay."""
-    if X.shape[0]:  # scikit-learn refuses to normalise no rows
+    if min(X.shape):  # scikit-learn refuses to normalise no rows, or no columns
         normalize(X, copy=False)
         X.data *= np.float32(length)
     return X

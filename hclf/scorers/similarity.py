@@ -28,6 +28,7 @@ from hclf.errors import UsageError
 from hclf.inputs import Inputs, joined
 from hclf.labels import most_specific, pairs
 from hclf.scorers.base import Candidates, Progress, Scored, silent
+from hclf.scorers.features import scaled
 from hclf.scorers.ngrams import Vocabulary, extract_words
 from hclf.scorers.packing import packed, prefixed, unpacked, unprefixed
 from hclf.taxonomy import Taxonomy, distinct
@@ -357,7 +358,7 @@ def _word_rows(vocabulary: Vocabulary, rarity: Floats, texts: Sequence[str]) -> 
     """Return unit rows of word counts, sublinear and weighed by rarity."""
     rows = _word_counts(vocabulary, texts)
     rows.data = (1 + np.log(rows.data)) * rarity[rows.indices]
-    return csr_matrix(normalize(rows)) if min(rows.shape) else rows  # scikit-learn refuses what has no columns
+    return scaled(rows)
 
 
 def _scale(vectors: Floats) -> Floats:
