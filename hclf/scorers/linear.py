@@ -242,9 +242,10 @@ class LinearScorer:
         recipe = Recipe(*(getattr(self, name) for name in Recipe._fields))
         centroids = self.centroids[np.searchsorted(self.known, columns)]
         blocks = train_all(problem, columns, centroids, recipe, n_jobs=self.n_jobs)
-        models: list[LinearModel] = []
+        found: dict[int, LinearModel] = {}
         for block in progress(blocks, "training nodes", block_count(problem, columns)):
-            models.extend(block)
+            found.update(block)
+        models = [found[place] for place in range(len(columns))]
         weights = _stack([m.columns for m in models], [m.values for m in models], rows.X.shape[1])
         return weights, np.array([m.bias for m in models], dtype=np.float32)
 

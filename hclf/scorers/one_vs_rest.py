@@ -18,7 +18,7 @@ Ints = NDArray[Any]
 Floats = NDArray[np.float32]
 
 SIMILARITY_BLOCK = 16_000_000  # numbers held at once while documents are matched with centroids (64 MB)
-MOST_NODES = 64  # of one block: enough to spread the work evenly
+MOST_NODES, LEAST_BLOCKS = 64, 16  # nodes of a block, and blocks: small enough to spread the work evenly
 SECOND_ROUND = 50  # positives from which a node is trained again, with its first model's mistakes
 FIRST_ROUND = 3  # negatives a positive in the first of two rounds, which only has to find mistakes
 ROUGHLY, EXACTLY = 0.3, 0.05  # tolerance of liblinear in the first of two rounds, and in the last
@@ -68,41 +68,48 @@ class Problem(NamedTuple):
 
 def train_all(
     problem: Problem, columns: Ints, centroids: csr_matrix[Any], recipe: Recipe, *, n_jobs: int
-) -> Iterable[list[LinearModel]]:
-    """Yield the models of all columns in order, in lists of one block of columns each.
+) -> Iterable[list[tuple[int, LinearModel]]]:
+    """Yield the models of all columns, block by block, each with its place among the columns.
 
     Processes, not threads: liblinear draws from one random generator a process, so two threads would change each
     other's results.
     """
-    size = _block_size(problem)
-    starts = range(0, len(columns), size)
     small = problem.X.shape[0] * len(columns) < WORTH_PROCESSES
     pool = Parallel(n_jobs=1 if small else n_jobs, return_as="generator", max_nbytes="1M")
-    blocks: Iterable[list[LinearModel]] = pool(
-        delayed(_train_block)(problem, columns[start : start + size], centroids[start : start + size], recipe)
-        for start in starts
+    # Matching a centroid with documents reads the documents of its features only.
+    by_feature = None if recipe.exact else csr_matrix(problem.X.T)
+    # The nodes with most documents, which take longest, are dealt out among the blocks.
+    dealt = np.argsort(-np.diff(problem.positives.indptr)[columns], kind="stable")
+    count = block_count(problem, columns)
+    blocks: Iterable[list[tuple[int, LinearModel]]] = pool(
+        delayed(_train_block)(problem, by_feature, places, columns[places], centroids[places], recipe)
+        for places in (dealt[first::count] for first in range(count))
     )
     return blocks
 
 
 def block_count(problem: Problem, columns: Ints) -> int:
     """Return how many blocks `train_all` will yield."""
-    return -(-len(columns) // _block_size(problem))
+    size = min(MOST_NODES, -(-len(columns) // LEAST_BLOCKS), SIMILARITY_BLOCK // max(1, problem.X.shape[0]))
+    return -(-len(columns) // max(1, size))
 
 
-def _block_size(problem: Problem) -> int:
-    return max(1, min(MOST_NODES, SIMILARITY_BLOCK // max(1, problem.X.shape[0])))
-
-
-def _train_block(problem: Problem, columns: Ints, centroids: csr_matrix[Any], recipe: Recipe) -> list[LinearModel]:
+def _train_block(
+    problem: Problem,
+    by_feature: csr_matrix[Any] | None,
+    places: Ints,
+    columns: Ints,
+    centroids: csr_matrix[Any],
+    recipe: Recipe,
+) -> list[tuple[int, LinearModel]]:
     similar: Iterable[Floats] = [np.zeros(0, dtype=np.float32)] * len(columns)
-    if not recipe.exact:
-        similar = (problem.X @ csr_matrix(_strongest(centroids).T)).T.toarray()
+    if by_feature is not None:
+        similar = (_strongest(centroids) @ by_feature).toarray()
     with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
         warnings.simplefilter("ignore", ConvergenceWarning)  # the tolerance is ours; a last digit more is no gain
         return [
-            _train(problem, column, similarity, recipe)
-            for column, similarity in zip(columns.tolist(), similar, strict=True)
+            (place, _train(problem, column, similarity, recipe))
+            for place, column, similarity in zip(places.tolist(), columns.tolist(), similar, strict=True)
         ]
 
 
@@ -149,7 +156,8 @@ def _solved(
     seen = np.zeros(problem.X.shape[1], dtype=bool)
     seen[sub.indices] = True
     features = np.flatnonzero(seen).astype(np.int32)
-    number = np.cumsum(seen, dtype=np.int32) - 1
+    number = np.empty(len(seen), dtype=np.int32)
+    number[features] = np.arange(len(features), dtype=np.int32)
     sub = csr_matrix((sub.data, number[sub.indices], sub.indptr), shape=(len(rows), max(len(features), 1)))
     svm = LinearSVC(C=recipe.C, dual=True, tol=tolerance, max_iter=200, random_state=recipe.seed)
     svm.fit(sub, order < len(positive), sample_weight=weight[order])
