@@ -33,7 +33,7 @@ from hclf.errors import DataError, NotFittedError, UsageError
 from hclf.evaluation import Evaluation, evaluate
 from hclf.evidence import Batch, Explainer, Explanation, Question
 from hclf.fitting import Training, changed_columns, held_out_scores, hold_out, learn_fusion, learn_levels
-from hclf.folds import make_folds, thinned
+from hclf.folds import is_refit, make_folds, thinned
 from hclf.fusion import Calibration, Prior, sparse_scores
 from hclf.inputs import Inputs, Labels, as_inputs, as_labels, chunks, in_threads, length, without_words
 from hclf.labels import close, from_pairs, label_sets, most_specific, pairs, partial_depth
@@ -102,7 +102,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         flat: binary relevance without the hierarchy (labels as given, no coherence, one threshold, nothing
             closed): the baseline to beat.
         refit: whether the scorer, once calibrated on what was held out, is trained again on all documents. False
-            saves that time, where one part was held out: the model then never sees that part.
+            saves that time, where one part was held out: the model then never sees that part. None: where that part
+            is more than a hundredth of the documents, which half a million documents are the first not to reach.
         n_jobs: processes for large problems; None uses every core. Results do not depend on it.
         seed: of everything random.
 
@@ -132,7 +133,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         closure: Closure = "ancestors",
         partial_labels: Literal["unknown", "negative"] = "unknown",
         flat: bool = False,
-        refit: bool = True,
+        refit: bool | None = None,
         n_jobs: int | None = None,
         seed: int = 0,
     ) -> None:
@@ -180,7 +181,7 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
         folds = self._folds(training)
         dear = hasattr(self._new_scorer(), "most_held_out")
         several: dict[str, Any] = {"keep": dear or len(folds) > 1, "workers": self._workers, "progress": progress}
-        refit = self.refit or len(folds) > 1
+        refit = is_refit(folds, length(training.inputs), self.refit)
         model, held_out = None, []
         findings: dict[str, Any] = {}
         for train, test in folds:
@@ -205,7 +206,8 @@ class HierarchicalClassifier(BaseEstimator):  # type: ignore[misc]
             one_label=decoder == "path",
         )
         held_out_documents = sum(len(test) for _, test in folds)
-        self.report_ = _tally(training) | self._report(held_out_documents) | {"candidate_recall": recall}
+        self.report_ = _tally(training) | self._report(held_out_documents)
+        self.report_ |= {"candidate_recall": recall, "refit": refit}
         if not length(training.inputs):
             self.report_[UNTUNED] = f"no documents: thresholds are fixed at {UNTAUGHT}; tune when there are some"
         return self

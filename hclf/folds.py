@@ -20,6 +20,7 @@ Ints = NDArray[np.int64]
 SMALL = 1_500  # up to so many documents, held-out scores come from cross-validation: one part would be too few
 FOLDS = 5
 HELD_OUT, MOST_HELD_OUT = 0.15, 5_000  # of the documents; more make calibration and thresholds no better
+LITTLE = 0.01  # of the documents: held out so few, they would teach the scorer nothing that is worth a second fit
 FEWEST = 10  # documents below which nothing can be held out
 
 
@@ -64,6 +65,19 @@ def thinned(folds: Sequence[tuple[Ints, Ints]], most: int | None, seed: int = 0)
         (train, np.sort(rng.choice(test, max(1, round(most * len(test) / total)), replace=False)))
         for train, test in folds
     ]
+
+
+def is_refit(folds: Sequence[tuple[Ints, Ints]], n: int, wanted: bool | None = None) -> bool:
+    """Return whether a scorer is trained again on all n documents once it is calibrated.
+
+    Args:
+        folds: several always ask for it.
+        n: documents.
+        wanted: None: where more than `LITTLE` was held out.
+    """
+    if len(folds) == 1 and wanted is None:
+        return n - len(folds[0][0]) > LITTLE * n
+    return len(folds) > 1 or wanted is not False
 
 
 def copies_of_names(taxonomy: Taxonomy, Y: csr_matrix[Any], inputs: Inputs) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -925,26 +925,51 @@ def test_progress_is_shown_while_training(pets: Sample) -> None:
     assert shown == [*["training nodes 1", "scoring held-out documents 1"] * 5, "training nodes 1"]  # and everything
 
 
-def test_without_refit_the_model_is_that_of_the_larger_part(tmp_path: Path) -> None:
-    """1,600 documents are enough for one held-out part; what is saved and loaded scores alike."""
+class Counting(HierarchicalClassifier):
+    """Notes how many documents each model is fitted on."""
+
+    fits: ClassVar[list[int]] = []
+
+    def _fit_model(self, training: Any, *about: Any, **options: Any) -> Any:
+        self.fits.append(len(training.inputs))
+        return super()._fit_model(training, *about, **options)
+
+
+@pytest.fixture
+def cats_and_dogs(monkeypatch: pytest.MonkeyPatch) -> tuple[Taxonomy, list[str], list[list[str]]]:
+    """1,600 documents: enough for one held-out part."""
+    monkeypatch.setattr(Counting, "fits", [])
     taxonomy = Taxonomy(["pets", "cat", "dog"], [("pets", "cat"), ("pets", "dog")])
     rng = np.random.default_rng(0)
     labels = rng.choice(["cat", "dog"], 1_600).tolist()
     X = [f"{label} {' '.join(rng.choice(list('abcdefgh'), 3))} {i}" for i, label in enumerate(labels)]
-    fits: list[int] = []
+    return taxonomy, X, [[label] for label in labels]
 
-    class Counting(HierarchicalClassifier):
-        def _fit_model(self, training: Any, *about: Any, **options: Any) -> Any:
-            fits.append(len(training.inputs))
-            return super()._fit_model(training, *about, **options)
 
-    once = Counting(taxonomy=taxonomy, refit=False, n_jobs=1).fit(X, [[label] for label in labels])
-    assert len(fits) == 1
-    assert fits[0] < 1_600
-    assert once.score(X, [[label] for label in labels]) > 0.99
+def test_without_refit_the_model_is_that_of_the_larger_part(
+    tmp_path: Path, cats_and_dogs: tuple[Taxonomy, list[str], list[list[str]]]
+) -> None:
+    """What is saved and loaded scores alike."""
+    taxonomy, X, y = cats_and_dogs
+    once = Counting(taxonomy=taxonomy, refit=False, n_jobs=1).fit(X, y)
+    assert Counting.fits == [1_360]
+    assert once.score(X, y) > 0.99
     once.save(tmp_path / "model")
     again = HierarchicalClassifier.load(tmp_path / "model")
     assert again.predict_proba(X[:20]).tobytes() == once.predict_proba(X[:20]).tobytes()
-    Counting(taxonomy=taxonomy, n_jobs=1).fit(X, [[label] for label in labels])
-    assert len(fits) == 3
-    assert fits[2] == 1_600
+    Counting(taxonomy=taxonomy, n_jobs=1).fit(X, y)
+    assert Counting.fits[1:] == [1_360, 1_600]
+
+
+def test_where_little_is_held_out_one_fit_is_enough(
+    monkeypatch: pytest.MonkeyPatch, cats_and_dogs: tuple[Taxonomy, list[str], list[list[str]]]
+) -> None:
+    taxonomy, X, y = cats_and_dogs
+    monkeypatch.setattr("hclf.folds.MOST_HELD_OUT", 16)
+    model = Counting(taxonomy=taxonomy, n_jobs=1).fit(X, y)
+    assert Counting.fits == [1_584]
+    assert (model.report_["held_out"], model.report_["refit"]) == (16, False)
+    Counting(taxonomy=taxonomy, refit=True, n_jobs=1).fit(X, y)
+    assert Counting.fits[1:] == [1_584, 1_600]
+    monkeypatch.setattr("hclf.folds.MOST_HELD_OUT", 17)
+    assert Counting(taxonomy=taxonomy, n_jobs=1).fit(X, y).report_["refit"] is True

@@ -108,12 +108,13 @@ def train(
     instructions: opt.Instructions = None,
     templates: opt.Templates = None,
     refit: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--refit/--no-refit",
-            help="After calibration, train again on all records, or keep the model of the larger part.",
+            help="After calibration, train again on all records, or keep the model of the larger part. "
+            "Without: again, unless less than 1 % was held out, as of 500,000 records or more.",
         ),
-    ] = True,
+    ] = None,
     decoder: opt.Decoder = "auto",
     decoder_option: opt.DecoderOption = None,
     k: opt.K = None,
