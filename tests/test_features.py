@@ -19,7 +19,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler, normalize
 
 from hclf.errors import DataError, UsageError
-from hclf.scorers.features import ROW_NORM, MatrixFeatures, TextFeatures, features_from_state
+from hclf.scorers.features import ROW_NORM, STEM, MatrixFeatures, TextFeatures, features_from_state
 
 NO_ROWS = "scikit-learn's normalize() refuses a matrix of 0 rows: predict(['']) ends in a ValueError"
 
@@ -294,8 +294,39 @@ def test_words_said_twice_take_two_places_and_count_once() -> None:
     assert features.words(["qqq oat"], 1).nnz == 0
 
 
+@settings(max_examples=60)
+@given(texts, texts, st.integers(1, 6))
+def test_stems_follow_the_words(train: list[str], documents: list[str], most: int) -> None:
+    """Of words as long as a stem; in the same places as the words they begin."""
+    plain, features = TextFeatures(), TextFeatures(stems=True)
+    for one in (plain, features):
+        one.fit_transform(one_field([*train, "a word"]))
+    known = {word[:STEM] for text in [*train, "a word"] for word in re.findall(r"\w+", text.lower())}
+    known = {stem for stem in known if len(stem) == STEM}
+    width = len(plain.vocabularies[0])
+    assert len(features.stems) == len(known)
+    found = features.words(documents, most)
+    assert same(found[:, :width], plain.words(documents, most))
+    stems = [{word[:STEM] for word in re.findall(r"\w+", text.lower())[:most]} & known for text in documents]
+    assert np.diff(found[:, width:].indptr).tolist() == [len(said) for said in stems]
+    rows, columns, starts, ends = (part.tolist() for part in features.word_places(documents, most))
+    of_words, of_stems = set(), set()
+    for row, column, start, end in zip(rows, columns, starts, ends, strict=True):
+        (of_words if column < width else of_stems).add((row, start, end))
+        assert found[row, column] == 1
+    assert {place for place in of_words if place[2] - place[1] >= STEM} <= of_stems
+
+
+def test_words_that_begin_alike_share_a_stem() -> None:
+    features = TextFeatures(stems=True)
+    features.fit_transform(one_field(["heart attack", "ear"]))
+    width = len(features.vocabularies[0])
+    assert features.words(["hearts"], 9).indices.tolist() == features.words(["heart"], 9).indices.tolist()[1:]
+    assert (features.words(["ears"], 9).nnz, features.words(["ear"], 9).indices.max() < width) == (0, True)
+
+
 def test_words_are_the_same_after_saving(tmp_path: Any) -> None:
-    features = TextFeatures({"title": 0.2, "text": 0.5})
+    features = TextFeatures({"title": 0.2, "text": 0.5}, stems=True)
     features.fit_transform(one_field(TEXTS))
     again = through_disk(features, tmp_path)
     assert same(again.words(TEXTS, 3), features.words(TEXTS, 3))

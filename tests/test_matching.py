@@ -635,8 +635,8 @@ def test_a_node_has_no_more_than_so_many_documents_for_phrases() -> None:
 
 def test_only_short_documents_are_phrases_of_their_most_specific_labels() -> None:
     taxonomy = Taxonomy(["a", "b"], [("a", "b")])
-    most, many = (" ".join(f"word{i}" for i in range(n)) for n in (PHRASE_WORDS, PHRASE_WORDS + 1))
-    scorer = scorer_of(taxonomy, [most, many, f"{most} word1 WORD2", ""], [["b"]] * 4)
+    most, many = (" ".join(f"w{i}" for i in range(n)) for n in (PHRASE_WORDS, PHRASE_WORDS + 1))
+    scorer = scorer_of(taxonomy, [most, many, f"{most} w1 W2", ""], [["b"]] * 4)
     assert phrases_of(scorer, 1)[1] == 2  # words count once
     assert phrases_of(scorer, 0)[1] == 0
     assert phrases_of(scorer_of(taxonomy, [most, many], [["a", "b"], ["a"]]), 0)[1] == 0
@@ -648,7 +648,15 @@ def test_words_after_the_first_ones_are_not_read() -> None:
     features: Any = scorer.features
     filler = "filler " * (MOST_WORDS - 1)
     early, late = (features.words([text], MOST_WORDS) for text in (filler + "beets", filler + "x beets"))
-    assert (early.nnz, late.nnz) == (2, 1)
+    assert (early.nnz, late.nnz) == (4, 2)  # words and their stems
+
+
+def test_an_inflected_word_nobody_has_seen_finds_its_node() -> None:
+    nodes = [Node("a", {"": "Apples"}), Node("b", {"": "Deodorant"}), Node("c", {"": "Deckchair"})]
+    scorer = scorer_of(Taxonomy(nodes), ["apples red", "red apples"], [["a"]] * 2)
+    said = match(scorer, ["deodorants"])
+    assert said.columns[said.probability.argmax()] == 1
+    assert said.overlap.max() > 0
 
 
 def test_a_path_is_a_phrase_where_it_is_short() -> None:

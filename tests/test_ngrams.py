@@ -59,6 +59,16 @@ def test_the_first_words_are_those_of_a_regular_expression(texts: list[str], mos
     assert found.hashes.tolist() == [alone[word] for said in words for word in said]
 
 
+@given(TEXTS, st.integers(0, 12), st.integers(1, 6))
+def test_stems_are_the_beginnings_of_the_first_words(texts: list[str], most: int, stem: int) -> None:
+    found = extract_words(texts, most, stem)
+    words = [re.findall(r"\w+", text.lower())[:most] for text in texts]
+    begun = [(row, word[:stem]) for row, said in enumerate(words) for word in said if len(word) >= stem]
+    assert found.rows.tolist() == [row for row, _ in begun]
+    alone = {start: extract_words([start], 1).hashes[0] for _, start in begun}
+    assert found.hashes.tolist() == [alone[start] for _, start in begun]
+
+
 @pytest.mark.parametrize("texts", [[], [""], ["", " \n", "!?"]])
 def test_texts_without_words_have_no_first_words(texts: list[str]) -> None:
     found = extract_words(texts, 3)

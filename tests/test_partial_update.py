@@ -62,7 +62,7 @@ def fitted_anew(
 
     taxonomy = taxonomy or old.taxonomy
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear, "TextFeatures", lambda weights: Frozen())
+        patch.setattr(linear, "TextFeatures", lambda weights, *, stems: Frozen())
         scorer = LinearScorer(n_jobs=1, **options)
         Y = label_matrix(taxonomy, [*old.y, *new.y])
         return scorer.fit([*documents(old), *documents(new)], Y, taxonomy=taxonomy)
@@ -560,7 +560,7 @@ def test_a_new_name_of_a_parent_is_in_the_paths_below_it() -> None:
     rows = model.scorer_.rows
     assert rows is not None
     acorns = model.scorer_.features.words(["acorns"], 1).indices
-    said = set(rows.text_columns[np.flatnonzero(rows.words[:, acorns].toarray().ravel())].tolist())
+    said = set(rows.text_columns[np.flatnonzero(rows.words[:, acorns].getnnz(axis=1))].tolist())
     assert said == {model.taxonomy_.index(node) for node in ("stones", "slate", "marble")}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -17,6 +18,7 @@ from hclf.taxonomy import distinct
 
 MIN_DOCUMENTS = (1, 2)  # in how many documents a word n-gram, a character n-gram must occur
 ROW_NORM = 2**0.5  # two unit-length blocks side by side; the scale that C = 1 was chosen at
+STEM = 4  # characters of a word that stand for its inflected forms, where words are matched
 OTHER_FIELDS_WEIGHT = 0.5  # of every field after the first, unless the user says otherwise
 
 Ints = NDArray[np.int32]
@@ -64,12 +66,14 @@ class TextFeatures:
 
     Args:
         field_weights: weight of each named field; None gives the first field 1.0 and every other one 0.5.
+        stems: whether `words` and `word_places` know stems, too.
     """
 
     kind = "text"
 
-    def __init__(self, field_weights: Mapping[str, float] | None = None) -> None:
+    def __init__(self, field_weights: Mapping[str, float] | None = None, *, stems: bool = False) -> None:
         self.field_weights = dict(field_weights) if field_weights else None
+        self.with_stems, self.stems = stems, Vocabulary(np.zeros(0, dtype=np.uint64))
 
     def fit_transform(
         self, inputs: Sequence[Mapping[str, str]], texts: Sequence[str] = ()
@@ -96,6 +100,8 @@ class TextFeatures:
             blocks.append(counts[:, keep])
         if not len(self.vocabularies[0]):
             raise DataError("no training document has a single word of text")
+        if self.with_stems:
+            self.stems = Vocabulary(np.unique(extract_words(parts, sys.maxsize, STEM).hashes))
         X = self._weigh(blocks, rows, weights, len(documents))
         return X[: len(inputs)], X[len(inputs) :]
 
@@ -146,20 +152,31 @@ class TextFeatures:
         return Located(documents, [fields[part] for part in words.rows.tolist()], words.starts, words.ends, X)
 
     def words(self, texts: Sequence[str], most: int) -> csr_matrix[Any]:
-        """Return (texts, words) float32: ones where a known word is among the first `most` of a text."""
-        grams, vocabulary = extract_words(texts, most), self.vocabularies[0]
-        columns = vocabulary.columns(grams.hashes)
-        known = columns >= 0
-        found = _counts(grams.rows[known], columns[known], (len(texts), len(vocabulary)))
-        found.data[:] = 1
-        return found
+        """Return (texts, words + stems) float32: ones where a known one is among the first `most` words of a text."""
+        blocks = []
+        for vocabulary, stem in self._of_words():
+            grams = extract_words(texts, most, stem)
+            columns = vocabulary.columns(grams.hashes)
+            known = columns >= 0
+            blocks.append(_counts(grams.rows[known], columns[known], (len(texts), len(vocabulary))))
+            blocks[-1].data[:] = 1
+        return csr_matrix(hstack(blocks, dtype=np.float32))
 
     def word_places(self, texts: Sequence[str], most: int) -> tuple[Ints, Ints, Ints, Ints]:
-        """Return text, word, start and end of every known word among the first `most` of each text."""
-        grams, starts, ends = locate_words(texts, most)
-        columns = self.vocabularies[0].columns(grams.hashes)
-        known = columns >= 0
-        return grams.rows[known], columns[known], starts[known], ends[known]
+        """Return text, column, start and end of all that `words` knows among the first `most` words of each text."""
+        found, before = [], 0
+        for vocabulary, stem in self._of_words():
+            grams, starts, ends = locate_words(texts, most, stem)
+            columns = vocabulary.columns(grams.hashes)
+            known = columns >= 0
+            found.append((grams.rows[known], columns[known] + before, starts[known], ends[known]))
+            before += len(vocabulary)
+        rows, words, starts, ends = (np.concatenate(part) for part in zip(*found, strict=True))
+        return rows, words, starts, ends
+
+    def _of_words(self) -> tuple[tuple[Vocabulary, int], tuple[Vocabulary, int]]:
+        """Return what `words` has columns for: words, and what begins as some of them."""
+        return (self.vocabularies[0], 0), (self.stems, STEM)
 
     @property
     def main_field(self) -> str:
@@ -210,12 +227,16 @@ class TextFeatures:
         """Return vocabulary and weights."""
         arrays: dict[str, NDArray[Any]] = {f"idf{i}": idf for i, idf in enumerate(self.idf)}
         arrays |= {f"hashes{i}": vocabulary.hashes for i, vocabulary in enumerate(self.vocabularies)}
+        if self.with_stems:
+            arrays["stems"] = self.stems.hashes
         return {"kind": self.kind, "field_weights": self.field_weights}, arrays
 
     @classmethod
     def from_state(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Build from what `get_state` returned."""
-        features = cls(config["field_weights"])
+        """Build from what `get_state` returned; older states know no stems."""
+        features = cls(config["field_weights"], stems="stems" in arrays)
+        if features.with_stems:
+            features.stems = Vocabulary(arrays["stems"])
         features.idf = [arrays[f"idf{i}"] for i in range(len(MIN_DOCUMENTS))]
         features.vocabularies = [Vocabulary(arrays[f"hashes{i}"]) for i in range(len(MIN_DOCUMENTS))]
         return features

@@ -121,7 +121,8 @@ class LinearScorer:
             self.matcher = Matcher(threads=self.n_jobs, seed=self.seed)
         every = np.arange(len(taxonomy))
         text_columns, texts = self._texts(taxonomy, every if self.matcher else self.columns, inputs)
-        features: Any = MatrixFeatures() if isinstance(inputs, csr_matrix) else TextFeatures(self.field_weights)
+        is_matrix, matching = isinstance(inputs, csr_matrix), self.matcher is not None
+        features: Any = MatrixFeatures() if is_matrix else TextFeatures(self.field_weights, stems=matching)
         self.features: Features = features
         X, of_texts = features.fit_transform(inputs, texts)
         rows = Rows(X, Y, unknown, self._words(inputs), of_texts, text_columns, self._words(self._documents(texts)))

@@ -203,40 +203,45 @@ def _character_runs(codes: Codes) -> Iterator[tuple[int, NDArray[np.int64], Hash
             yield n, at, _finish(hashes[at] + np.uint64(n))
 
 
-def extract_words(texts: Sequence[str], most: int) -> Ngrams:
+def extract_words(texts: Sequence[str], most: int, stem: int = 0) -> Ngrams:
     """Return the words among the first `most` words of each text, with the hashes that `extract` gives them.
+
+    With `stem`, only the words of at least so many characters, and of each the hash of so many first ones: what
+    inflected forms share in many languages (McNamee and Mayfield, 2004).
 
     >>> words = extract_words(["Oat milk, oat flakes"], 3)
     >>> len(words.hashes), int(words.hashes[0] == words.hashes[2])
     (3, 1)
+    >>> len(set(extract_words(["A flake", "oat flakes"], 3, stem=4).hashes.tolist()))
+    1
     """
     codes, rows = _codes(texts)
-    if not len(codes):
-        return _join([], [])
-    words = _words(codes, rows)
-    early = _is_early(words, most)
-    return Ngrams(words.rows[early], words.hashes[early])
+    words = _words(codes, rows, stem)
+    chosen = _chosen(codes, words, most, stem)
+    return Ngrams(words.rows[chosen], words.hashes[chosen])
 
 
-def locate_words(texts: Sequence[str], most: int) -> tuple[Ngrams, Ints, Ints]:
+def locate_words(texts: Sequence[str], most: int, stem: int = 0) -> tuple[Ngrams, Ints, Ints]:
     """Return what `extract_words` does, and from which character to which each word goes."""
     codes, rows, keep = _all_codes(texts)
-    starts, ends = _edges(_in_word(codes[keep]))
-    if not len(starts):
-        return _join([], []), starts.astype(np.int32), ends.astype(np.int32)
-    words = _words(codes[keep], rows[keep])
-    early, offsets = _is_early(words, most), _offsets(texts)[keep]
+    codes, rows = codes[keep], rows[keep]
+    starts, ends = _edges(_in_word(codes))
+    words = _words(codes, rows, stem)
+    chosen = _chosen(codes, words, most, stem)
+    offsets = _offsets(texts)[keep] if len(starts) else starts
     return (
-        Ngrams(words.rows[early], words.hashes[early]),
-        offsets[starts[early]],
-        offsets[ends[early] - 1] + 1,
+        Ngrams(words.rows[chosen], words.hashes[chosen]),
+        offsets[starts[chosen]].astype(np.int32),
+        (offsets[ends[chosen] - 1] + 1).astype(np.int32),
     )
 
 
-def _is_early(words: Ngrams, most: int) -> NDArray[np.bool_]:
-    """Return which words are among the first `most` of their text."""
-    early: NDArray[np.bool_] = np.arange(len(words.rows)) - np.searchsorted(words.rows, words.rows) < most
-    return early
+def _chosen(codes: Codes, words: Ngrams, most: int, stem: int) -> NDArray[np.bool_]:
+    """Return which words are among the first `most` of their text and have as many characters as a stem."""
+    starts, ends = _edges(_in_word(codes))
+    early = np.arange(len(words.rows)) - np.searchsorted(words.rows, words.rows) < most
+    chosen: NDArray[np.bool_] = early & (ends - starts >= stem)
+    return chosen
 
 
 def _word_ngrams(codes: Codes, rows: Ints) -> Ngrams:
@@ -245,7 +250,8 @@ def _word_ngrams(codes: Codes, rows: Ints) -> Ngrams:
     return _join([of, of[pairs]], [words, _finish(words[pairs] * _BASE + words[pairs + 1])])
 
 
-def _words(codes: Codes, rows: Ints) -> Ngrams:
+def _words(codes: Codes, rows: Ints, stem: int = 0) -> Ngrams:
+    """Return the words; with `stem`, the hashes of so many first characters."""
     in_word = _in_word(codes)
     starts, ends = _edges(in_word)
     if not len(starts):
@@ -254,6 +260,8 @@ def _words(codes: Codes, rows: Ints) -> Ngrams:
     position = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     powers = np.cumprod(np.full(int(lengths.max()), _BASE, dtype=np.uint64))
     terms = codes[in_word].astype(np.uint64) * powers[position]
+    if stem:
+        terms[position >= stem] = 0
     words = _finish(np.add.reduceat(terms, np.cumsum(lengths) - lengths))
     return Ngrams(rows[starts], words)
 

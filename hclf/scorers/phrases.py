@@ -32,7 +32,7 @@ FEATURES = (
     "labelled",
     "leaf",
 )
-PHRASE_WORDS = 16  # a document of more words is no phrase of its node
+PHRASE_WORDS = 28  # a document of more words and stems is no phrase of its node
 MOST_PHRASES = 30  # documents of one node that become phrases
 TELLING = 0.8  # of a document's mean feature: smaller ones are not looked up among centroids
 
