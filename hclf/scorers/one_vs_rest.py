@@ -18,7 +18,7 @@ Ints = NDArray[Any]
 Floats = NDArray[np.float32]
 
 SIMILARITY_BLOCK = 16_000_000  # numbers held at once while documents are matched with centroids (64 MB)
-MOST_NODES, LEAST_BLOCKS = 64, 16  # nodes of a block, and blocks: small enough to spread the work evenly
+MOST_NODES, LEAST_BLOCKS = 64, 16  # nodes of a block, and blocks for processes: small enough to spread work evenly
 SECOND_ROUND = 50  # positives from which a node is trained again, with its first model's mistakes
 FIRST_ROUND = 3  # negatives a positive in the first of two rounds, which only has to find mistakes
 ROUGHLY, EXACTLY = 0.3, 0.05  # tolerance of liblinear in the first of two rounds, and in the last
@@ -74,8 +74,7 @@ def train_all(
     Processes, not threads: liblinear draws from one random generator a process, so two threads would change each
     other's results.
     """
-    small = problem.X.shape[0] * len(columns) < WORTH_PROCESSES
-    pool = Parallel(n_jobs=1 if small else n_jobs, return_as="generator", max_nbytes="1M")
+    pool = Parallel(n_jobs=n_jobs if _is_large(problem, columns) else 1, return_as="generator", max_nbytes="1M")
     # Matching a centroid with documents reads the documents of its features only.
     by_feature = None if recipe.exact else csr_matrix(problem.X.T)
     # The nodes with most documents, which take longest, are dealt out among the blocks.
@@ -90,8 +89,13 @@ def train_all(
 
 def block_count(problem: Problem, columns: Ints) -> int:
     """Return how many blocks `train_all` will yield."""
-    size = min(MOST_NODES, -(-len(columns) // LEAST_BLOCKS), SIMILARITY_BLOCK // max(1, problem.X.shape[0]))
+    even = -(-len(columns) // LEAST_BLOCKS) if _is_large(problem, columns) else MOST_NODES
+    size = min(MOST_NODES, even, SIMILARITY_BLOCK // max(1, problem.X.shape[0]))
     return -(-len(columns) // max(1, size))
+
+
+def _is_large(problem: Problem, columns: Ints) -> bool:
+    return problem.X.shape[0] * len(columns) >= WORTH_PROCESSES
 
 
 def _train_block(
