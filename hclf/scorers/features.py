@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix, hstack
 from sklearn.preprocessing import normalize
 
 from hclf.errors import DataError, UsageError
-from hclf.scorers.ngrams import Vocabulary, extract, extract_words, locate, locate_words
+from hclf.scorers.ngrams import Ngrams, Vocabulary, extract, extract_words, locate, locate_words
 from hclf.scorers.numbers import Moments, is_dense
 from hclf.taxonomy import distinct
 
@@ -114,9 +114,7 @@ class TextFeatures:
         parts, rows, weights, _ = self._flatten(inputs)
         blocks = []
         for grams, vocabulary in zip(extract(parts), self.vocabularies, strict=True):
-            columns = vocabulary.columns(grams.hashes)
-            known = columns >= 0
-            blocks.append(_counts(grams.rows[known], columns[known], (len(parts), len(vocabulary))))
+            blocks.append(_known_counts(grams, vocabulary, len(parts)))
         return self._weigh(blocks, rows, weights, len(inputs))
 
     def located(self, inputs: Sequence[Mapping[str, str]]) -> Located:
@@ -155,12 +153,10 @@ class TextFeatures:
         """Return (texts, words + stems) float32: ones where a known one is among the first `most` words of a text."""
         blocks = []
         for vocabulary, stem in self._of_words():
-            grams = extract_words(texts, most, stem)
-            columns = vocabulary.columns(grams.hashes)
-            known = columns >= 0
-            blocks.append(_counts(grams.rows[known], columns[known], (len(texts), len(vocabulary))))
-            blocks[-1].data[:] = 1
-        return csr_matrix(hstack(blocks, dtype=np.float32))
+            blocks.append(_known_counts(extract_words(texts, most, stem), vocabulary, len(texts)))
+        found = csr_matrix(hstack(blocks, dtype=np.float32))
+        found.data[:] = 1
+        return found
 
     def word_places(self, texts: Sequence[str], most: int) -> tuple[Ints, Ints, Ints, Ints]:
         """Return text, column, start and end of all that `words` knows among the first `most` words of each text."""
@@ -174,9 +170,9 @@ class TextFeatures:
         rows, words, starts, ends = (np.concatenate(part) for part in zip(*found, strict=True))
         return rows, words, starts, ends
 
-    def _of_words(self) -> tuple[tuple[Vocabulary, int], tuple[Vocabulary, int]]:
+    def _of_words(self) -> list[tuple[Vocabulary, int]]:
         """Return what `words` has columns for: words, and what begins as some of them."""
-        return (self.vocabularies[0], 0), (self.stems, STEM)
+        return [(self.vocabularies[0], 0), *([(self.stems, STEM)] if self.with_stems else [])]
 
     @property
     def main_field(self) -> str:
@@ -313,6 +309,13 @@ def _counts(rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -
     counts = csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
     counts.sum_duplicates()
     return counts
+
+
+def _known_counts(grams: Ngrams, vocabulary: Vocabulary, n: int) -> csr_matrix[Any]:
+    """Return (n, vocabulary): how often each known n-gram occurs."""
+    columns = vocabulary.columns(grams.hashes)
+    known = columns >= 0
+    return _counts(grams.rows[known], columns[known], (n, len(vocabulary)))
 
 
 def _document_frequency(counts: csr_matrix[Any], rows: NDArray[Any]) -> NDArray[np.int64]:

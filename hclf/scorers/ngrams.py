@@ -216,32 +216,28 @@ def extract_words(texts: Sequence[str], most: int, stem: int = 0) -> Ngrams:
     1
     """
     codes, rows = _codes(texts)
-    words = _words(codes, rows, stem)
-    chosen = _chosen(codes, words, most, stem)
-    return Ngrams(words.rows[chosen], words.hashes[chosen])
+    starts, ends = _first_words(codes, rows, most, stem)
+    return _hashed(codes, rows, starts, ends, stem)
 
 
 def locate_words(texts: Sequence[str], most: int, stem: int = 0) -> tuple[Ngrams, Ints, Ints]:
     """Return what `extract_words` does, and from which character to which each word goes."""
     codes, rows, keep = _all_codes(texts)
     codes, rows = codes[keep], rows[keep]
-    starts, ends = _edges(_in_word(codes))
-    words = _words(codes, rows, stem)
-    chosen = _chosen(codes, words, most, stem)
-    offsets = _offsets(texts)[keep] if len(starts) else starts
-    return (
-        Ngrams(words.rows[chosen], words.hashes[chosen]),
-        offsets[starts[chosen]].astype(np.int32),
-        (offsets[ends[chosen] - 1] + 1).astype(np.int32),
-    )
+    starts, ends = _first_words(codes, rows, most, stem)
+    words = _hashed(codes, rows, starts, ends, stem)
+    if not len(starts):
+        return words, starts.astype(np.int32), ends.astype(np.int32)
+    offsets = _offsets(texts)[keep]
+    return words, offsets[starts], offsets[ends - 1] + 1
 
 
-def _chosen(codes: Codes, words: Ngrams, most: int, stem: int) -> NDArray[np.bool_]:
-    """Return which words are among the first `most` of their text and have as many characters as a stem."""
+def _first_words(codes: Codes, rows: Ints, most: int, stem: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return starts and ends of the words that are among the first `most` of their text and as long as a stem."""
     starts, ends = _edges(_in_word(codes))
-    early = np.arange(len(words.rows)) - np.searchsorted(words.rows, words.rows) < most
-    chosen: NDArray[np.bool_] = early & (ends - starts >= stem)
-    return chosen
+    of = rows[starts]
+    chosen = (np.arange(len(of)) - np.searchsorted(of, of) < most) & (ends - starts >= stem)
+    return starts[chosen], ends[chosen]
 
 
 def _word_ngrams(codes: Codes, rows: Ints) -> Ngrams:
@@ -250,20 +246,20 @@ def _word_ngrams(codes: Codes, rows: Ints) -> Ngrams:
     return _join([of, of[pairs]], [words, _finish(words[pairs] * _BASE + words[pairs + 1])])
 
 
-def _words(codes: Codes, rows: Ints, stem: int = 0) -> Ngrams:
-    """Return the words; with `stem`, the hashes of so many first characters."""
-    in_word = _in_word(codes)
-    starts, ends = _edges(in_word)
+def _words(codes: Codes, rows: Ints) -> Ngrams:
+    return _hashed(codes, rows, *_edges(_in_word(codes)))
+
+
+def _hashed(codes: Codes, rows: Ints, starts: NDArray[np.int64], ends: NDArray[np.int64], stem: int = 0) -> Ngrams:
+    """Return the words that start and end there; with `stem`, the hashes of so many first characters."""
     if not len(starts):
         return _join([], [])
-    lengths = ends - starts
-    position = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    lengths = np.minimum(ends - starts, stem) if stem else ends - starts
+    first = np.cumsum(lengths) - lengths
+    position = np.arange(lengths.sum()) - np.repeat(first, lengths)
     powers = np.cumprod(np.full(int(lengths.max()), _BASE, dtype=np.uint64))
-    terms = codes[in_word].astype(np.uint64) * powers[position]
-    if stem:
-        terms[position >= stem] = 0
-    words = _finish(np.add.reduceat(terms, np.cumsum(lengths) - lengths))
-    return Ngrams(rows[starts], words)
+    terms = codes[np.repeat(starts, lengths) + position].astype(np.uint64) * powers[position]
+    return Ngrams(rows[starts], _finish(np.add.reduceat(terms, first)))
 
 
 def _in_word(codes: Codes) -> NDArray[np.bool_]:
