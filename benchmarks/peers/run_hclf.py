@@ -1,7 +1,8 @@
 """hclf itself, through `HierarchicalClassifier`, at its defaults; its fit includes calibration and tuning.
 
 Its own label sets are scored. `predict s` is the time from raw text to label sets. The ranked lists come apart from
-that, by `rank`. As peers rank most specific labels of the training documents, so does it, and leaves besides.
+that, by `rank`. As peers rank the labels of their training documents, with names those of all nodes, so does it;
+without names it ranks leaves besides.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def run() -> None:
 
 def ranked(model: HierarchicalClassifier, taxonomy: Any, job: Job) -> tuple[np.ndarray, np.ndarray]:
     """The nodes at which a document's path most probably ends, best first."""
-    allowed = taxonomy.is_leaf.copy()
+    allowed = taxonomy.is_leaf | job.settings.get("scorer_options", {}).get("node_texts", True)
     allowed[job.columns] = True
     if job.answers is not None:
         allowed &= np.isin(np.arange(len(taxonomy)), job.answers)
