@@ -24,11 +24,12 @@ COSTS = (  # key of a row, axis, whether less is better
     ("fit_s", "fit, seconds (log)", True),
     ("documents_per_s", "predict, documents/s (log)", False),
 )
-MARKERS = {"plain": "o", "names": "s", "names-seen": "D"}
+MARKERS = {"plain": "o", "names": "s", "names-seen": "D", "names-one-fit": "P"}
 VARIANTS = {
     "plain": "documents only",
     "names": "with names of all nodes",
     "names-seen": "with names of nodes that have documents",
+    "names-one-fit": "with names of all nodes, no second fit (hclf)",
 }
 RED, GREY = "#c8102e", "#8a8f98"
 COLOURS = (

@@ -9,7 +9,8 @@ Each method runs in a process of its own (`benchmarks/peers/run_*.py`): raw text
 each document out. Fit seconds include vectorising, predict seconds begin at raw text. Thresholds are tuned here, for
 all peers alike, on 15 % of the training documents held out from a first fit; the second fit, on everything, is the
 one timed and tested. "names" adds the texts of all nodes as training documents, "names-seen" those of nodes that
-occur in the training documents. A run past the limit of time or memory is reported as that.
+occur in the training documents; "names-one-fit" is hclf without its second fit on everything. A run past the
+limit of time or memory is reported as that.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Peer:
 
 
 PEERS = {
-    "hclf": Peer("hclf", "run_hclf.py", ours=True),
+    "hclf": Peer("hclf", "run_hclf.py", variants=("plain", "names", "names-one-fit"), ours=True),
     "linearsvc": Peer(
         "scikit-learn LinearSVC, one-vs-rest",
         "run_linearsvc.py",
@@ -82,7 +83,11 @@ PEERS = {
     "nearest": Peer("nearest neighbour, char TF-IDF", "run_nearest.py", {"bm25": False}),
     "bm25": Peer("nearest neighbour, BM25 + char", "run_nearest.py", {"bm25": True}),
 }
-OUR_SETTINGS: dict[str, dict[str, Any]] = {"plain": {"scorer_options": {"node_texts": False}}, "names": {}}
+OUR_SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {"scorer_options": {"node_texts": False}},
+    "names": {},
+    "names-one-fit": {"refit": False},
+}
 
 
 # -- the peers' environment ------------------------------------------------------------------------------------
@@ -324,7 +329,7 @@ def main() -> None:
     parser.add_argument("--setup", action="store_true", help="make the peers' environment and stop")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--variants", nargs="+", choices=("plain", "names", "names-seen"))
+    parser.add_argument("--variants", nargs="+", choices=("plain", "names", "names-seen", "names-one-fit"))
     parser.add_argument(
         "--quick", action="store_true", help=f"{QUICK[0]} training and {QUICK[1]} test documents a set"
     )

@@ -14,7 +14,7 @@ from machine_load import BUSY, was_busy
 from peers_scoring import interval, resampled
 
 Row = dict[str, Any]
-OURS = "hclf"
+OURS, DEFAULT = "hclf", "names"
 TIMED = ("fit s", "documents/s")
 BUSY_NOTE = (
     f"\\* behind a figure: timed while other processes kept more than {BUSY:g} cores busy, or it was not recorded; "
@@ -79,9 +79,9 @@ def _set(folder: Path) -> dict[str, Any]:
 
 
 def _compare(rows: Sequence[Row], folder: Path) -> None:
-    """Add to each row the paired difference hclf - this method in hF, with its interval over documents."""
+    """Add to each row the paired difference in hF, hclf at its defaults - this, with its interval over documents."""
     samples = {id(row): resampled(np.load(folder / f"{row['peer']}+{row['variant']}" / "counts.npy")) for row in rows}
-    ours = max((row for row in rows if row["peer"] == OURS), key=lambda row: row["hF"], default=None)
+    ours = max((row for row in rows if row["peer"] == OURS), key=lambda row: row["variant"] == DEFAULT, default=None)
     for row in rows:
         if ours and row is not ours:
             row["hclf minus this"] = ours["hF"] - row["hF"]
