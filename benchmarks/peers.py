@@ -251,23 +251,28 @@ def measure(name: str, variant: str, task: Task, venv: Path, limits: Limits) -> 
     settings = settings_of(name, variant)
     row |= {"settings": settings, "limits": asdict(limits), "commit": commit() if peer.ours else None}
     python = Path(sys.executable) if peer.ours else venv / "bin" / "python"
-    validated = None
     if not peer.ours:
         first = run(peer, task.write("valid", variant), out / "valid", settings, python, limits)
         if first["status"] != "ok":
             return {**row, **first, "part": "validation"}
         row["tune_s"] = first["fit_s"] + first["predict_s"]
-        validated = Scored.read(out / "valid" / "scores.npz")
     files = task.write("test", "plain" if PEERS[name].ours else variant)  # it reads the names itself
     load = Load()
     row |= run(peer, files, out / "test", settings, python, limits)
     row |= load.figures()
     if row["status"] != "ok":
         return row
+    return {**row, **scored(name, variant, task), "documents_per_s": row["test"] / row["predict_s"]}
+
+
+def scored(name: str, variant: str, task: Task) -> dict[str, Any]:
+    """Return the figures of what a run left behind; keep beside it what differences are computed from."""
+    out = task.folder / "runs" / f"{name}+{variant}"
+    validated = None if PEERS[name].ours else Scored.read(out / "valid" / "scores.npz")
     answer = Scored.read(out / "test" / "scores.npz")
-    figures, counts = score(task.bench, task.train, task.test, answer, task.valid, validated)
-    np.save(out / "counts.npy", counts)
-    return {**row, **figures, "documents_per_s": row["test"] / row["predict_s"]}
+    figures, samples = score(task.bench, task.train, task.test, answer, task.valid, validated)
+    np.savez_compressed(out / "samples.npz", **samples)
+    return figures
 
 
 def settings_of(name: str, variant: str) -> dict[str, Any]:
@@ -314,7 +319,11 @@ def bench_set(name: str, arguments: argparse.Namespace, base: Path) -> None:
     for peer in arguments.peers:
         for variant in variants_of(peer, bench, arguments.variants):
             file = folder / "runs" / f"{peer}+{variant}.json"
-            if not arguments.again and is_current(file, peer, variant, limits):
+            if arguments.rescore and file.is_file():
+                row = json.loads(file.read_text(encoding="utf-8"))
+                row |= scored(peer, variant, task) if row["status"] == "ok" else {}
+                file.write_text(json.dumps(row, indent=1), encoding="utf-8")
+            if arguments.rescore or (not arguments.again and is_current(file, peer, variant, limits)):
                 continue
             row = measure(peer, variant, task, arguments.venv, limits)
             file.write_text(json.dumps(row, indent=1), encoding="utf-8")
@@ -334,6 +343,7 @@ def main() -> None:
         "--quick", action="store_true", help=f"{QUICK[0]} training and {QUICK[1]} test documents a set"
     )
     parser.add_argument("--again", action="store_true", help="measure anew what is already there")
+    parser.add_argument("--rescore", action="store_true", help="run nothing; score anew what is already there")
     parser.add_argument("--report", action="store_true", help="only write the report of what is there")
     parser.add_argument("--limit", type=float, default=900, help="seconds a process may take (default 900)")
     parser.add_argument("--memory", type=float, default=12, help="gigabytes of address space (default 12)")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -76,8 +77,8 @@ class Scored:
 
 def score(
     bench: BenchmarkSet, train: Truth, test: Truth, answer: Scored, valid: Truth | None, validated: Scored | None
-) -> tuple[dict[str, Any], Ints]:
-    """Return the figures of one method, and (documents, 3) true, predicted and common labels of its decoding.
+) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
+    """Return the figures of one method, and its hF and macro-F1 on 500 samples of the test documents.
 
     Args:
         bench: the set.
@@ -99,14 +100,15 @@ def score(
     by = {name: _figures(bench, test, predicted, train_counts) for name, predicted in decisions.items()}
     best = list(by)[-1]  # per level, whose optimum on validation includes the global one; never picked on test
     counts = np.stack(document_counts(test.closed, decisions[best]), axis=1).astype(np.int64)
+    samples = {"hF": resampled(counts), "macro-F1": resampled_macro(test.closed, decisions[best])}
     return {
         **by[best],
         "decoding": best,
         "hF by decoding": {name: figures["hF"] for name, figures in by.items()},
-        "hF interval": interval(resampled(counts)),
+        "hF interval": interval(samples["hF"]),
         "thresholds": thresholds,
         **(_ranked_figures(bench, test.specific, answer.labels) if single else {}),
-    }, counts
+    }, samples
 
 
 def _decided(
@@ -181,12 +183,30 @@ def _ranked_figures(bench: BenchmarkSet, specific: csr_matrix[Any], labels: NDAr
 
 
 def resampled(counts: Ints) -> NDArray[np.float64]:
-    """Return micro hF of 500 samples of the documents, drawn with replacement; the same samples in every call."""
-    rng = np.random.default_rng(0)
-    n = len(counts)
-    sums = np.array([counts[rng.integers(0, n, n)].sum(axis=0) for _ in range(RESAMPLES)])
+    """Return micro hF of (documents, 3) true, predicted and common labels on each of the samples."""
+    sums = samples_of(len(counts)) @ counts
     result: NDArray[np.float64] = 2 * sums[:, 2] / np.maximum(sums[:, 0] + sums[:, 1], 1)
     return result
+
+
+def resampled_macro(true: csr_matrix[Any], predicted: csr_matrix[Any]) -> NDArray[np.float64]:
+    """Return on each of the samples the mean F1 of the nodes that documents in it have."""
+    used = np.unique(true.indices)
+    weights = samples_of(true.shape[0])
+    sums = [
+        (csr_matrix(labels[:, used], dtype=np.float64).T @ weights.T).T
+        for labels in (true, predicted, true.multiply(predicted).tocsr())
+    ]
+    f1 = 2 * sums[2] / np.maximum(sums[0] + sums[1], 1)
+    result: NDArray[np.float64] = f1.mean(axis=1, where=sums[0] > 0)
+    return result
+
+
+@cache
+def samples_of(n: int) -> NDArray[np.float64]:
+    """Return (samples, n): how often each document is in a sample drawn with replacement; always the same."""
+    rng = np.random.default_rng(0)
+    return np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(RESAMPLES)]).astype(np.float64)
 
 
 def interval(samples: NDArray[np.float64]) -> list[float]:

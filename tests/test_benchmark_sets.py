@@ -12,6 +12,7 @@ import pytest
 from dags import rich_taxonomies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -20,6 +21,7 @@ import peers_report
 import peers_scoring
 import sets
 
+from hclf.metrics import macro_f1
 from hclf.taxonomy import Node, Taxonomy
 
 SIZES = {  # train, test, nodes
@@ -113,11 +115,12 @@ def test_perfect_lists_score_1_and_own_label_sets_are_taken_as_they_are(tmp_path
     truth = task.test.specific.indices.reshape(-1, 1).astype(np.int32)
     answer = peers_scoring.Scored(truth, np.full(truth.shape, 0.9, dtype=np.float32))
     held = peers_scoring.Scored(truth[task.valid_rows[1]], np.full((len(task.valid_rows[1]), 1), 0.9, np.float32))
-    figures, counts = peers_scoring.score(task.bench, task.train, task.test, answer, task.valid, held)
+    figures, samples = peers_scoring.score(task.bench, task.train, task.test, answer, task.valid, held)
     assert figures["hF"] == figures["macro-F1"] == figures["exact match"] == figures["top-1"] == 1.0
     assert figures["hF interval"] == [1.0, 1.0]
     assert figures["top-1, hard"] == figures["hF, hard"] == 1.0
-    assert counts.tolist() == [[2, 2, 2]] * 20
+    assert (samples["hF"] == 1).all()
+    assert (samples["macro-F1"] == 1).all()
 
     tea = np.array([(row, SHOP.index("b")) for row in range(20)], dtype=np.int32)
     own = peers_scoring.Scored(truth, answer.scores, tea)
@@ -134,6 +137,16 @@ def test_intervals_cover_and_pair() -> None:
     assert low < both.mean() / 2 < high
     assert high - low < 0.1
     np.testing.assert_array_equal(samples, peers_scoring.resampled(counts))
+
+
+def test_a_sample_is_scored_as_its_documents_are() -> None:
+    rng = np.random.default_rng(2)
+    true, predicted = (csr_matrix(rng.random((30, 12)) < 0.1) for _ in range(2))
+    rows = np.repeat(np.arange(30), peers_scoring.samples_of(30)[0].astype(int))
+    got = peers_scoring.resampled_macro(true, predicted)
+    assert len(rows) == 30
+    assert got[0] == pytest.approx(macro_f1(true[rows], predicted[rows]))
+    assert got[0] != pytest.approx(macro_f1(true, predicted))
 
 
 # -- tasks and runs --------------------------------------------------------------------------------------------
@@ -190,6 +203,7 @@ def test_report_shows_failures_and_who_is_on_the_frontier(tmp_path: Path) -> Non
         "variant": "plain",
         "status": "ok",
         "hF interval": [0.0, 1.0],
+        "macro-F1": 0.5,
         "fit_mib": 1,
         "model_bytes": 1,
     }
@@ -211,7 +225,7 @@ def test_report_shows_failures_and_who_is_on_the_frontier(tmp_path: Path) -> Non
     for row in rows:
         (runs / f"{row['peer']}+plain").mkdir(parents=True)
         (runs / f"{row['peer']}+plain.json").write_text(json.dumps(row), encoding="utf-8")
-        np.save(runs / f"{row['peer']}+plain" / "counts.npy", np.array([[2, 2, 1]] * 5))
+        np.savez(runs / f"{row['peer']}+plain" / "samples.npz", **{"hF": np.ones(5), "macro-F1": np.ones(5)})
     about = {"title": "Small", "sizes": {"train": 5}, "published": {"train": 6}}
     (tmp_path / "small" / "sizes.json").write_text(json.dumps(about), encoding="utf-8")
     peers_report.write_report(tmp_path, tmp_path / "out", "abc")
@@ -227,3 +241,4 @@ def test_report_shows_failures_and_who_is_on_the_frontier(tmp_path: Path) -> Non
     report = json.loads((tmp_path / "out" / "peers.json").read_text(encoding="utf-8"))
     assert [point["peer"] for point in report["sets"][0]["frontier"]] == ["hclf", "fast", "slow"]
     assert report["sets"][0]["rows"][1]["hclf minus this"] == pytest.approx(0.1)
+    assert "| +0.100 [+0.000, +0.000] | +0.000 [+0.000, +0.000] |" in text
