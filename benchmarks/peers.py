@@ -275,6 +275,13 @@ def scored(name: str, variant: str, task: Task) -> dict[str, Any]:
     return figures
 
 
+def rescore(file: Path, name: str, variant: str, task: Task) -> None:
+    """Score anew what a run left behind, if there was one that finished."""
+    row = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if row.get("status") == "ok":
+        file.write_text(json.dumps({**row, **scored(name, variant, task)}, indent=1), encoding="utf-8")
+
+
 def settings_of(name: str, variant: str) -> dict[str, Any]:
     return OUR_SETTINGS[variant] if PEERS[name].ours else PEERS[name].settings
 
@@ -319,11 +326,10 @@ def bench_set(name: str, arguments: argparse.Namespace, base: Path) -> None:
     for peer in arguments.peers:
         for variant in variants_of(peer, bench, arguments.variants):
             file = folder / "runs" / f"{peer}+{variant}.json"
-            if arguments.rescore and file.is_file():
-                row = json.loads(file.read_text(encoding="utf-8"))
-                row |= scored(peer, variant, task) if row["status"] == "ok" else {}
-                file.write_text(json.dumps(row, indent=1), encoding="utf-8")
-            if arguments.rescore or (not arguments.again and is_current(file, peer, variant, limits)):
+            if arguments.rescore:
+                rescore(file, peer, variant, task)
+                continue
+            if not arguments.again and is_current(file, peer, variant, limits):
                 continue
             row = measure(peer, variant, task, arguments.venv, limits)
             file.write_text(json.dumps(row, indent=1), encoding="utf-8")
@@ -338,7 +344,8 @@ def main() -> None:
     parser.add_argument("--setup", action="store_true", help="make the peers' environment and stop")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--variants", nargs="+", choices=("plain", "names", "names-seen", "names-one-fit"))
+    offered = dict.fromkeys(variant for peer in PEERS.values() for variant in peer.variants)
+    parser.add_argument("--variants", nargs="+", choices=tuple(offered))
     parser.add_argument(
         "--quick", action="store_true", help=f"{QUICK[0]} training and {QUICK[1]} test documents a set"
     )

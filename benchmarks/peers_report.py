@@ -81,13 +81,20 @@ def _set(folder: Path) -> dict[str, Any]:
 
 def _compare(rows: Sequence[Row], folder: Path) -> None:
     """Add to each row the paired differences, hclf at its defaults - this, with their intervals over documents."""
-    samples = {id(row): np.load(folder / f"{row['peer']}+{row['variant']}" / "samples.npz") for row in rows}
     ours = max((row for row in rows if row["peer"] == OURS), key=lambda row: row["variant"] == DEFAULT, default=None)
-    for row in rows:
+    if ours is None:
+        return
+    of_ours = _samples(ours, folder)
+    for row in (row for row in rows if row is not ours):
+        samples = _samples(row, folder)
         for key, name in DIFFERENCES.items():
-            if ours and row is not ours:
-                row[name] = ours[key] - row[key]
-                row[f"{name}, interval"] = interval(samples[id(ours)][key] - samples[id(row)][key])
+            row[name] = ours[key] - row[key]
+            row[f"{name}, interval"] = interval(of_ours[key] - samples[key])
+
+
+def _samples(row: Row, folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / f"{row['peer']}+{row['variant']}" / "samples.npz") as file:
+        return dict(file)
 
 
 def _frontier(rows: Sequence[Row], cost: str, *, smaller: bool) -> None:
@@ -166,11 +173,11 @@ def _table(rows: Sequence[Row]) -> list[str]:
         cells = [f"{row['title']} {marks}".strip(), row["variant"]]
         if row["status"] != "ok":
             where = " (validation part)" if row.get("part") else ""
-            cells += [row["status"] + where, *[""] * (len(columns) + 1)]
+            cells.append(row["status"] + where)
+            cells += [""] * (len(headings) - len(cells))
         else:
-            cells += [_cell(row, *column) for column in columns] + [
-                _difference(row, name) for name in DIFFERENCES.values()
-            ]
+            cells += [_cell(row, *column) for column in columns]
+            cells += [_difference(row, name) for name in DIFFERENCES.values()]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

@@ -119,6 +119,7 @@ def test_perfect_lists_score_1_and_own_label_sets_are_taken_as_they_are(tmp_path
     assert figures["hF"] == figures["macro-F1"] == figures["exact match"] == figures["top-1"] == 1.0
     assert figures["hF interval"] == [1.0, 1.0]
     assert figures["top-1, hard"] == figures["hF, hard"] == 1.0
+    assert np.diff(task.test.closed.indptr).tolist() == [2] * 20
     assert (samples["hF"] == 1).all()
     assert (samples["macro-F1"] == 1).all()
 
