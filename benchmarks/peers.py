@@ -31,9 +31,9 @@ from typing import Any
 
 import numpy as np
 from machine_load import Load
-from peers_report import write_report
-from peers_scoring import Scored, Truth, score
-from scipy.sparse import csr_matrix
+from peers_report import reference, run_name, write_report
+from peers_scoring import Scored, Truth, differences, score
+from scipy.sparse import csr_matrix, load_npz, save_npz
 from sets import DATA, SETS, BenchmarkSet, Record, node_texts
 
 from hclf import formats
@@ -266,12 +266,12 @@ def measure(name: str, variant: str, task: Task, venv: Path, limits: Limits) -> 
 
 
 def scored(name: str, variant: str, task: Task) -> dict[str, Any]:
-    """Return the figures of what a run left behind; keep beside it what differences are computed from."""
+    """Return the figures of what a run left behind; keep its label sets beside it."""
     out = task.folder / "runs" / f"{name}+{variant}"
     validated = None if PEERS[name].ours else Scored.read(out / "valid" / "scores.npz")
     answer = Scored.read(out / "test" / "scores.npz")
-    figures, samples = score(task.bench, task.train, task.test, answer, task.valid, validated)
-    np.savez_compressed(out / "samples.npz", **samples)
+    figures, predicted = score(task.bench, task.train, task.test, answer, task.valid, validated)
+    save_npz(out / "predicted.npz", predicted)
     return figures
 
 
@@ -280,6 +280,17 @@ def rescore(file: Path, name: str, variant: str, task: Task) -> None:
     row = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if row.get("status") == "ok":
         file.write_text(json.dumps({**row, **scored(name, variant, task)}, indent=1), encoding="utf-8")
+
+
+def compare_runs(task: Task) -> None:
+    """Compare hclf at its defaults with each other run of the set that finished; keep that beside the runs."""
+    folder = task.folder / "runs"
+    rows = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
+    done = [row for row in rows if row["status"] == "ok"]
+    ours = reference(done)
+    labels = {run_name(row): load_npz(folder / run_name(row) / "predicted.npz") for row in done}
+    found = {} if ours is None else differences(task.bench.taxonomy, task.test, labels.pop(run_name(ours)), labels)
+    (task.folder / "differences.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 def settings_of(name: str, variant: str) -> dict[str, Any]:
@@ -335,6 +346,7 @@ def bench_set(name: str, arguments: argparse.Namespace, base: Path) -> None:
             file.write_text(json.dumps(row, indent=1), encoding="utf-8")
             shown = {key: row.get(key) for key in ("hF", "macro-F1", "fit_s", "documents_per_s", "fit_mib")}
             print(name, peer, variant, row["status"], {k: round(v, 4) for k, v in shown.items() if v}, flush=True)
+    compare_runs(task)
 
 
 def main() -> None:

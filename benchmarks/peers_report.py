@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from machine_load import BUSY, was_busy
-from peers_scoring import interval
+from peers_scoring import COMPARED
 
 Row = dict[str, Any]
 OURS, DEFAULT = "hclf", "names"
-DIFFERENCES = {"hF": "hclf minus this", "macro-F1": "hclf minus this, macro-F1"}  # key of a row: of its difference
+DIFFERENCE = "hclf minus this"
 TIMED = ("fit s", "documents/s")
 BUSY_NOTE = (
     f"\\* behind a figure: timed while other processes kept more than {BUSY:g} cores busy, or it was not recorded; "
@@ -73,28 +72,23 @@ def _set(folder: Path) -> dict[str, Any]:
     rows = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     rows.sort(key=lambda row: -row.get("hF", -1))
     done = [row for row in rows if row["status"] == "ok"]
-    _compare(done, folder / "runs")
+    file = folder / "differences.json"  # not there yet where the first call was interrupted
+    differences = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    for row in done:
+        row |= {DIFFERENCE: differences[run_name(row)]} if run_name(row) in differences else {}
     _frontier(done, "fit_s", smaller=True)
     _frontier(done, "documents_per_s", smaller=False)
     return {"name": folder.name, **about, "rows": rows, "frontier": [_point(row) for row in done]}
 
 
-def _compare(rows: Sequence[Row], folder: Path) -> None:
-    """Add to each row the paired differences, hclf at its defaults - this, with their intervals over documents."""
-    ours = max((row for row in rows if row["peer"] == OURS), key=lambda row: row["variant"] == DEFAULT, default=None)
-    if ours is None:
-        return
-    of_ours = _samples(ours, folder)
-    for row in (row for row in rows if row is not ours):
-        samples = _samples(row, folder)
-        for key, name in DIFFERENCES.items():
-            row[name] = ours[key] - row[key]
-            row[f"{name}, interval"] = interval(of_ours[key] - samples[key])
+def run_name(row: Row) -> str:
+    """Return what a run's files are called."""
+    return f"{row['peer']}+{row['variant']}"
 
 
-def _samples(row: Row, folder: Path) -> dict[str, np.ndarray]:
-    with np.load(folder / f"{row['peer']}+{row['variant']}" / "samples.npz") as file:
-        return dict(file)
+def reference(rows: Sequence[Row]) -> Row | None:
+    """Return the row that all others are compared with: hclf at its defaults, or as near as there is."""
+    return max((row for row in rows if row["peer"] == OURS), key=lambda row: row["variant"] == DEFAULT, default=None)
 
 
 def _frontier(rows: Sequence[Row], cost: str, *, smaller: bool) -> None:
@@ -140,8 +134,8 @@ def _markdown(report: Row) -> list[str]:
             if packages
         ),
         "",
-        "hF is micro over closed label sets, with the 95 % interval of 500 samples of the test documents. "
-        "Differences are paired, on the same samples: where the interval holds 0, chance may have made them. "
+        "hF is micro over closed label sets, with its 95 % interval over test documents. "
+        "Differences are paired (`hclf.statistics.compare`): where the interval holds 0, chance may have made them. "
         "Each peer gets one threshold a level, tuned on held-out training documents (the JSON also holds hF with one "
         "for all levels). Tail: nodes with at most 5 training documents. Top-1 and hit@10 are of each method's "
         "ranked specific labels, before any threshold. * is on the frontier of hF against fit time, "
@@ -164,7 +158,8 @@ def _sizes(one: Row) -> str:
 
 def _table(rows: Sequence[Row]) -> list[str]:
     columns = [column for column in COLUMNS if any(row.get(column[1]) is not None for row in rows)]
-    headings = ["method", "variant", *(column[0] for column in columns), "hclf − this", "macro-F1, hclf − this"]
+    headings = ["method", "variant", *(column[0] for column in columns)]
+    headings += [f"{figure}, hclf − this" for figure in COMPARED]
     lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
     for row in rows:
         marks = ("*" if row.get("on the fit_s frontier") else "") + (
@@ -177,7 +172,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
             cells += [""] * (len(headings) - len(cells))
         else:
             cells += [_cell(row, *column) for column in columns]
-            cells += [_difference(row, name) for name in DIFFERENCES.values()]
+            cells += [_difference(row, figure) for figure in COMPARED]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -187,13 +182,17 @@ def _cell(row: Row, heading: str, key: str, pattern: str, factor: float) -> str:
         return "–"
     text = format(row[key] * factor, pattern)
     if heading == "hF":
-        low, high = row["hF interval"]
-        return f"{text} [{low:.3f}, {high:.3f}]"
+        return text + _between(row["hF interval"], ".3f")
     return f"{text}\\*" if heading in TIMED and was_busy(row) else text
 
 
-def _difference(row: Row, name: str) -> str:
-    if name not in row:
+def _difference(row: Row, figure: str) -> str:
+    if DIFFERENCE not in row:
         return ""
-    low, high = row[f"{name}, interval"]
-    return f"{row[name]:+.3f} [{low:+.3f}, {high:+.3f}]"
+    one = row[DIFFERENCE][figure]
+    return format(one["difference"], "+.3f") + _between((one["low"], one["high"]), "+.3f")
+
+
+def _between(ends: Sequence[float | None] | None, pattern: str) -> str:
+    """Return an interval as text; nothing where documents cannot tell."""
+    return "" if ends is None or None in ends else f" [{', '.join(format(end, pattern) for end in ends)}]"

@@ -7,9 +7,8 @@ part: one for all levels ("global"), and one a level. A method that decides by i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,12 @@ from sets import BenchmarkSet
 from hclf.decoders import Decoder, decode, default_decoder, make_decoder
 from hclf.labels import close, from_pairs, label_matrix, most_specific
 from hclf.metrics import exact_match, hierarchical_precision_recall_f1, macro_f1, node_scores
-from hclf.metrics.sets import document_counts
+from hclf.statistics import Key, compare, intervals, prepare
 from hclf.taxonomy import Taxonomy
 from hclf.thresholds import tune
 
 Ints = NDArray[np.int64]
-RESAMPLES = 500
+COMPARED = {"hF": "hF", "macro-F1": "macro_f1"}  # figure of a row: metric of hclf.statistics
 RARE = 5  # training documents up to which a node counts as tail
 BLOCK = 4_000_000  # scores held densely at once
 
@@ -77,8 +76,8 @@ class Scored:
 
 def score(
     bench: BenchmarkSet, train: Truth, test: Truth, answer: Scored, valid: Truth | None, validated: Scored | None
-) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
-    """Return the figures of one method, and its hF and macro-F1 on 500 samples of the test documents.
+) -> tuple[dict[str, Any], csr_matrix[Any]]:
+    """Return the figures of one method, and its closed label sets (test documents, nodes).
 
     Args:
         bench: the set.
@@ -99,16 +98,30 @@ def score(
         decisions, thresholds = _decided(taxonomy, decoder, validated, valid, answer)
     by = {name: _figures(bench, test, predicted, train_counts) for name, predicted in decisions.items()}
     best = list(by)[-1]  # per level, whose optimum on validation includes the global one; never picked on test
-    counts = np.stack(document_counts(test.closed, decisions[best]), axis=1).astype(np.int64)
-    samples = {"hF": resampled(counts), "macro-F1": resampled_macro(test.closed, decisions[best])}
+    found = intervals(prepare(taxonomy, test.closed, decisions[best]))
     return {
         **by[best],
         "decoding": best,
         "hF by decoding": {name: figures["hF"] for name, figures in by.items()},
-        "hF interval": interval(samples["hF"]),
+        "hF interval": found.get(Key("hF")),
         "thresholds": thresholds,
         **(_ranked_figures(bench, test.specific, answer.labels) if single else {}),
-    }, samples
+    }, decisions[best]
+
+
+def differences(
+    taxonomy: Taxonomy, test: Truth, ours: csr_matrix[Any], others: Mapping[str, csr_matrix[Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return for each other's label sets and each figure of `COMPARED` the paired difference, ours - theirs.
+
+    Each is a dict of `difference`, `low` and `high` (None where documents cannot tell) and `p`.
+    """
+    found = {name: compare(taxonomy, test.closed, ours, theirs) for name, theirs in others.items()}
+    kept = ("difference", "low", "high", "p")
+    return {
+        name: {figure: {key: one[metric][key] for key in kept} for figure, metric in COMPARED.items()}
+        for name, one in found.items()
+    }
 
 
 def _decided(
@@ -180,35 +193,3 @@ def _ranked_figures(bench: BenchmarkSet, specific: csr_matrix[Any], labels: NDAr
         ]
         result["right category"] = float(np.mean(right))
     return {**result, **{f"top-1, {name}": float(top[rows].mean()) for name, rows in bench.subsets.items() if rows}}
-
-
-def resampled(counts: Ints) -> NDArray[np.float64]:
-    """Return micro hF of (documents, 3) true, predicted and common labels on each of the samples."""
-    sums = samples_of(len(counts)) @ counts
-    result: NDArray[np.float64] = 2 * sums[:, 2] / np.maximum(sums[:, 0] + sums[:, 1], 1)
-    return result
-
-
-def resampled_macro(true: csr_matrix[Any], predicted: csr_matrix[Any]) -> NDArray[np.float64]:
-    """Return on each of the samples the mean F1 of the nodes that documents in it have."""
-    used = np.unique(true.indices)
-    weights = samples_of(true.shape[0])
-    sums = [
-        (csr_matrix(labels[:, used], dtype=np.float64).T @ weights.T).T
-        for labels in (true, predicted, true.multiply(predicted).tocsr())
-    ]
-    f1 = 2 * sums[2] / np.maximum(sums[0] + sums[1], 1)
-    result: NDArray[np.float64] = f1.mean(axis=1, where=sums[0] > 0)
-    return result
-
-
-@cache
-def samples_of(n: int) -> NDArray[np.float64]:
-    """Return (samples, n): how often each document is in a sample drawn with replacement; always the same."""
-    rng = np.random.default_rng(0)
-    return np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(RESAMPLES)]).astype(np.float64)
-
-
-def interval(samples: NDArray[np.float64]) -> list[float]:
-    """Return the 2.5 and 97.5 percentiles."""
-    return [float(value) for value in np.quantile(samples, (0.025, 0.975))]

@@ -12,7 +12,6 @@ import pytest
 from dags import rich_taxonomies
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csr_matrix
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -115,39 +114,25 @@ def test_perfect_lists_score_1_and_own_label_sets_are_taken_as_they_are(tmp_path
     truth = task.test.specific.indices.reshape(-1, 1).astype(np.int32)
     answer = peers_scoring.Scored(truth, np.full(truth.shape, 0.9, dtype=np.float32))
     held = peers_scoring.Scored(truth[task.valid_rows[1]], np.full((len(task.valid_rows[1]), 1), 0.9, np.float32))
-    figures, samples = peers_scoring.score(task.bench, task.train, task.test, answer, task.valid, held)
+    figures, predicted = peers_scoring.score(task.bench, task.train, task.test, answer, task.valid, held)
     assert figures["hF"] == figures["macro-F1"] == figures["exact match"] == figures["top-1"] == 1.0
-    assert figures["hF interval"] == [1.0, 1.0]
+    assert figures["hF interval"] is None  # without a mistake, the documents cannot tell
     assert figures["top-1, hard"] == figures["hF, hard"] == 1.0
     assert np.diff(task.test.closed.indptr).tolist() == [2] * 20
-    assert (samples["hF"] == 1).all()
-    assert (samples["macro-F1"] == 1).all()
+    assert (predicted != task.test.closed).nnz == 0
 
     tea = np.array([(row, SHOP.index("b")) for row in range(20)], dtype=np.int32)
     own = peers_scoring.Scored(truth, answer.scores, tea)
-    figures, _ = peers_scoring.score(task.bench, task.train, task.test, own, None, None)
+    figures, other = peers_scoring.score(task.bench, task.train, task.test, own, None, None)
     assert (figures["decoding"], figures["hF"], figures["exact match"]) == ("own", 0.75, 0.5)
+    low, high = figures["hF interval"]
+    assert low < 0.75 < high
 
-
-def test_intervals_cover_and_pair() -> None:
-    rng = np.random.default_rng(1)
-    both = rng.integers(0, 3, 400)
-    counts = np.stack([np.full(400, 2), np.full(400, 2), both], axis=1)
-    samples = peers_scoring.resampled(counts)
-    low, high = peers_scoring.interval(samples)
-    assert low < both.mean() / 2 < high
-    assert high - low < 0.1
-    np.testing.assert_array_equal(samples, peers_scoring.resampled(counts))
-
-
-def test_a_sample_is_scored_as_its_documents_are() -> None:
-    rng = np.random.default_rng(2)
-    true, predicted = (csr_matrix(rng.random((30, 12)) < 0.1) for _ in range(2))
-    rows = np.repeat(np.arange(30), peers_scoring.samples_of(30)[0].astype(int))
-    got = peers_scoring.resampled_macro(true, predicted)
-    assert len(rows) == 30
-    assert got[0] == pytest.approx(macro_f1(true[rows], predicted[rows]))
-    assert got[0] != pytest.approx(macro_f1(true, predicted))
+    found = peers_scoring.differences(SHOP, task.test, predicted, {"tea": other, "same": predicted})
+    assert found["tea"]["hF"]["difference"] == 0.25
+    assert found["tea"]["hF"]["low"] < 0.25 < found["tea"]["hF"]["high"]
+    assert found["tea"]["macro-F1"]["difference"] == pytest.approx(macro_f1(task.test.closed, predicted) - 5 / 9)
+    assert found["same"]["hF"] == {"difference": 0, "low": None, "high": None, "p": 1}
 
 
 # -- tasks and runs --------------------------------------------------------------------------------------------
@@ -224,9 +209,10 @@ def test_report_shows_failures_and_who_is_on_the_frontier(tmp_path: Path) -> Non
     ]
     del rows[3]["hF interval"]
     for row in rows:
-        (runs / f"{row['peer']}+plain").mkdir(parents=True)
+        runs.mkdir(parents=True, exist_ok=True)
         (runs / f"{row['peer']}+plain.json").write_text(json.dumps(row), encoding="utf-8")
-        np.savez(runs / f"{row['peer']}+plain" / "samples.npz", **{"hF": np.ones(5), "macro-F1": np.ones(5)})
+    hf, macro = {"difference": 0.1, "low": 0.02, "high": 0.18}, {"difference": 0.0, "low": None, "high": None}
+    (tmp_path / "small" / "differences.json").write_text(json.dumps({"fast+plain": {"hF": hf, "macro-F1": macro}}))
     about = {"title": "Small", "sizes": {"train": 5}, "published": {"train": 6}}
     (tmp_path / "small" / "sizes.json").write_text(json.dumps(about), encoding="utf-8")
     peers_report.write_report(tmp_path, tmp_path / "out", "abc")
@@ -241,5 +227,5 @@ def test_report_shows_failures_and_who_is_on_the_frontier(tmp_path: Path) -> Non
     assert text.count(peers_report.BUSY_NOTE) == 1
     report = json.loads((tmp_path / "out" / "peers.json").read_text(encoding="utf-8"))
     assert [point["peer"] for point in report["sets"][0]["frontier"]] == ["hclf", "fast", "slow"]
-    assert report["sets"][0]["rows"][1]["hclf minus this"] == pytest.approx(0.1)
-    assert "| +0.100 [+0.000, +0.000] | +0.000 [+0.000, +0.000] |" in text
+    assert report["sets"][0]["rows"][1]["hclf minus this"]["hF"]["difference"] == 0.1
+    assert "| +0.100 [+0.020, +0.180] | +0.000 |" in text
