@@ -246,7 +246,7 @@ def why(log: Path, code: int, limits: Limits) -> str:
 def measure(name: str, variant: str, task: Task, venv: Path, limits: Limits) -> dict[str, Any]:
     """Run and score one method in one variant on one set."""
     peer = PEERS[name]
-    out = task.folder / "runs" / f"{name}+{variant}"
+    out = task.folder / "runs" / run_name(name, variant)
     row: dict[str, Any] = {"set": task.bench.name, "peer": name, "title": peer.title, "variant": variant}
     settings = settings_of(name, variant)
     row |= {"settings": settings, "limits": asdict(limits), "commit": commit() if peer.ours else None}
@@ -267,7 +267,7 @@ def measure(name: str, variant: str, task: Task, venv: Path, limits: Limits) -> 
 
 def scored(name: str, variant: str, task: Task) -> dict[str, Any]:
     """Return the figures of what a run left behind; keep its label sets beside it."""
-    out = task.folder / "runs" / f"{name}+{variant}"
+    out = task.folder / "runs" / run_name(name, variant)
     validated = None if PEERS[name].ours else Scored.read(out / "valid" / "scores.npz")
     answer = Scored.read(out / "test" / "scores.npz")
     figures, predicted = score(task.bench, task.train, task.test, answer, task.valid, validated)
@@ -287,9 +287,11 @@ def compare_runs(task: Task) -> None:
     folder = task.folder / "runs"
     rows = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.json"))]
     done = [row for row in rows if row["status"] == "ok"]
-    ours = reference(done)
-    labels = {run_name(row): load_npz(folder / run_name(row) / "predicted.npz") for row in done}
-    found = {} if ours is None else differences(task.bench.taxonomy, task.test, labels.pop(run_name(ours)), labels)
+    names = [run_name(row["peer"], row["variant"]) for row in done]
+    labels = {name: load_npz(folder / name / "predicted.npz") for name in names}
+    best = reference(done)
+    ours = None if best is None else labels.pop(run_name(best["peer"], best["variant"]))
+    found = {} if ours is None else differences(task.bench.taxonomy, task.test, ours, labels)
     (task.folder / "differences.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
@@ -336,7 +338,7 @@ def bench_set(name: str, arguments: argparse.Namespace, base: Path) -> None:
     limits = Limits(arguments.limit, arguments.memory)
     for peer in arguments.peers:
         for variant in variants_of(peer, bench, arguments.variants):
-            file = folder / "runs" / f"{peer}+{variant}.json"
+            file = folder / "runs" / f"{run_name(peer, variant)}.json"
             if arguments.rescore:
                 rescore(file, peer, variant, task)
                 continue

@@ -75,15 +75,16 @@ def _set(folder: Path) -> dict[str, Any]:
     file = folder / "differences.json"  # not there yet where the first call was interrupted
     differences = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     for row in done:
-        row |= {DIFFERENCE: differences[run_name(row)]} if run_name(row) in differences else {}
+        name = run_name(row["peer"], row["variant"])
+        row |= {DIFFERENCE: differences[name]} if name in differences else {}
     _frontier(done, "fit_s", smaller=True)
     _frontier(done, "documents_per_s", smaller=False)
     return {"name": folder.name, **about, "rows": rows, "frontier": [_point(row) for row in done]}
 
 
-def run_name(row: Row) -> str:
+def run_name(peer: str, variant: str) -> str:
     """Return what a run's files are called."""
-    return f"{row['peer']}+{row['variant']}"
+    return f"{peer}+{variant}"
 
 
 def reference(rows: Sequence[Row]) -> Row | None:

@@ -19,7 +19,7 @@ from sets import BenchmarkSet
 from hclf.decoders import Decoder, decode, default_decoder, make_decoder
 from hclf.labels import close, from_pairs, label_matrix, most_specific
 from hclf.metrics import exact_match, hierarchical_precision_recall_f1, macro_f1, node_scores
-from hclf.statistics import Key, compare, intervals, prepare
+from hclf.statistics import Key, compare_answers, intervals, prepare
 from hclf.taxonomy import Taxonomy
 from hclf.thresholds import tune
 
@@ -116,7 +116,8 @@ def differences(
 
     Each is a dict of `difference`, `low` and `high` (None where documents cannot tell) and `p`.
     """
-    found = {name: compare(taxonomy, test.closed, ours, theirs) for name, theirs in others.items()}
+    mine, *answers = (prepare(taxonomy, test.closed, labels) for labels in (ours, *others.values()))
+    found = {name: compare_answers(mine, theirs) for name, theirs in zip(others, answers, strict=True)}
     kept = ("difference", "low", "high", "p")
     return {
         name: {figure: {key: one[metric][key] for key in kept} for figure, metric in COMPARED.items()}
